@@ -6,7 +6,7 @@ Fractions lie in [0, 1]; units are suffixes (`latency_ms`, `size_bytes`); images
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -188,8 +188,8 @@ class Context:
         original: the model as it came in, in float.
         work: an existing folder for what a pass wants to keep.
         teacher: for distillation; None means `original`.
-        scheme: the numeric scheme of the target; None until `bind`.
-        channel_multiple: channel counts the target likes.
+        unquantized: the model as it last was before it became integers; the chain keeps it for passes that repair
+            what quantization did.
         seed: makes a pass repeatable.
         device: a torch device string.
         progress: see Progress.
@@ -199,8 +199,7 @@ class Context:
     original: Model
     work: Path
     teacher: Model | None = None
-    scheme: Scheme | None = None
-    channel_multiple: int = 8
+    unquantized: Model | None = None
     seed: int = 0
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)
@@ -238,10 +237,25 @@ class PassResult:
 class Pass(Protocol):
     """One technique: a frozen keyword-only dataclass whose fields are its configuration."""
 
-    requires: frozenset[Fact]
-    forbids: frozenset[Fact]
-    establishes: frozenset[Fact]
-    destroys: frozenset[Fact]
+    @property
+    def requires(self) -> frozenset[Fact]:
+        """Facts that must hold before."""
+        ...
+
+    @property
+    def forbids(self) -> frozenset[Fact]:
+        """Facts that must not hold before."""
+        ...
+
+    @property
+    def establishes(self) -> frozenset[Fact]:
+        """Facts that hold afterwards."""
+        ...
+
+    @property
+    def destroys(self) -> frozenset[Fact]:
+        """Facts that no longer hold afterwards."""
+        ...
 
     def __call__(self, model: Model, context: Context) -> PassResult:
         """Return a new model. The output shape stays."""
@@ -316,6 +330,7 @@ class Artifact:
         graph: the graph file.
         weights: the blob that `graph` refers to as external data, or None when weights are inside.
         session: options that the runtime must be opened with, for example {"session.disable_quant_qdq": "1"}.
+        arithmetic: what most of its multiply-accumulates are computed in.
         parameters: how many numbers the model has.
         macs: multiply-accumulates of one input.
     """
@@ -326,6 +341,7 @@ class Artifact:
     graph: Path
     weights: Path | None = None
     session: Mapping[str, str] = field(default_factory=dict)
+    arithmetic: Literal["float32", "float16", "int8"] = "float32"
     parameters: int = 0
     macs: int = 0
 
@@ -511,6 +527,7 @@ class Measurement:
         fidelity: the task's figures: n, agreement, sqnr_db, kl, and with labels top1, top5, top1_change,
             top1_change_interval [low, high].
         latency_ms: threads -> Spread.
+        turns_ms: threads -> the median latency of each turn; turns of one race pair up by index.
         speedup: threads -> ratio of the baseline's latency to this one's, paired by turn; > 1 is faster.
         load_ms: time to open.
         roofline: {"compute_share", "bandwidth_share"} of this machine's measured peaks at 1 thread.
@@ -525,6 +542,7 @@ class Measurement:
     macs: int
     fidelity: Json
     latency_ms: Mapping[int, Spread]
+    turns_ms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     speedup: Mapping[int, Interval] = field(default_factory=dict)
     load_ms: float = 0.0
     roofline: Mapping[str, float] = field(default_factory=dict)
@@ -559,8 +577,3 @@ class Verdict:
 def with_facts(model: Model, add: Iterable[Fact] = (), drop: Iterable[Fact] = ()) -> frozenset[Fact]:
     """The facts of a model after a pass that establishes `add` and destroys `drop`."""
     return (model.facts - frozenset(drop)) | frozenset(add)
-
-
-def replace_spec(model: Model, spec: ModelSpec) -> Model:
-    """The same graph under another spec."""
-    return replace(model, spec=spec)

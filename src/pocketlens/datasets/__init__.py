@@ -1,0 +1,26 @@
+"""Where images come from: a folder, a parquet file, the built-in sample. Free of torch.
+
+A newcomer adds one file and one line to `splits.DATASETS`; the shared tests then run on it.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "open_image": "images",
+    "preprocess": "images",
+    "LazyImageSet": "image_set",
+    "class_folders": "folder",
+    "sample_photos": "sample",
+    "DATASETS": "splits",
+    "carve": "splits",
+    "load": "splits",
+    "load_data": "splits",
+}
+"""Public name -> the file it is in, imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

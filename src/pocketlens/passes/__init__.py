@@ -1,0 +1,21 @@
+"""The techniques, one a file. A newcomer adds a file and one line to `PASSES`."""
+
+from importlib import import_module
+from typing import Any
+
+from pocketlens.errors import UnknownNameError
+
+PASSES: dict[str, str] = {
+    "FoldBatchNorm": "pocketlens.passes.fold_batch_norm",
+    "QuantizeStatic": "pocketlens.passes.quantize_static",
+    "CorrectBias": "pocketlens.passes.correct_bias",
+    "CastHalf": "pocketlens.passes.cast_half",
+}
+"""Class name -> module, imported when it is first asked for."""
+
+
+def pass_class(name: str) -> Any:
+    """The class of a pass by its name. Raises UnknownNameError listing the valid ones."""
+    if name not in PASSES:
+        raise UnknownNameError("pass", name, PASSES)
+    return getattr(import_module(PASSES[name]), name)

@@ -1,0 +1,32 @@
+"""pocketlens devices: what this machine can do."""
+
+from typing import Annotated
+
+import typer
+
+
+def devices(
+    target: Annotated[str, typer.Option(help="The runtime to probe.")] = "onnxruntime",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Probe again instead of remembering.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
+) -> None:
+    """Show this machine's hardware, and the integer scheme that its runtime computes right and fast."""
+    from pocketlens.cli.console import Console
+    from pocketlens.cli.inputs import load_target
+    from pocketlens.squeeze.output import profile_json
+
+    console = Console(as_json)
+    profile = load_target(target).profile(refresh=refresh)
+    caches = ", ".join(f"{level} {size // 1024} KiB" for level, size in profile.caches_bytes.items())
+    console.say(
+        f"[bold]{profile.device}[/]  {profile.cpu}, {profile.system}",
+        f"\n  cores {profile.cores}, threads {profile.threads}, memory {profile.memory_bytes / 2**30:.0f} GiB, {caches}",
+        f"\n  instructions: {', '.join(profile.instructions) or 'none that matter'}",
+        f"\n  runtime: {profile.runtime}",
+    )
+    for name, figures in profile.probe.items():
+        mark = "[bold green]chosen[/]" if figures.get("chosen") else "      "
+        console.say(f"  {mark} {name:>10}  {figures.get('latency_ms', float('nan')):.3f} ms  {figures.get('reason', '')}")
+    for name, value in profile.peak.items():
+        console.say(f"  peak {name}: {value:.1f}")
+    console.finish(profile_json(profile))

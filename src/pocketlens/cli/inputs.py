@@ -1,0 +1,102 @@
+"""From the words of a command line to models, images and targets."""
+
+from pathlib import Path
+
+from pocketlens.errors import ConfigError, DataError
+from pocketlens.types import Data, ImageSet, Model, Target
+
+
+def load_model(name: str, weights: Path | None, classes: Path | None, data: Path | None = None) -> Model:
+    """The canonical graph of what the user named.
+
+    Args:
+        name: see `pocketlens.models.sources`.
+        weights: a checkpoint, or None for what the source carries.
+        classes: a text file with one class name a line, in output order.
+        data: where class names are looked for when the model brings none: its class folders, sorted.
+    """
+    from dataclasses import replace
+
+    from pocketlens.models import sources
+
+    model = sources.load(name, weights=weights, classes=read_classes(classes) if classes else None)
+    if not model.spec.class_ids and data is not None:
+        from pocketlens.datasets.folder import class_folders
+
+        train = data / "train"
+        names = class_folders(train if train.is_dir() else data)
+        outputs = sources.outputs_of(model)
+        if len(names) == outputs:
+            model = replace(model, spec=replace(model.spec, class_ids=names, labels=names))
+    return model
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names, one a line, empty lines ignored."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read class names from {path}: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(set(names)) != len(names):
+        raise DataError(f"{path} names a class twice; each line must be a class of its own")
+    return names
+
+
+def load_data(
+    model: Model, data: Path | None, calibration: str | None, test: str | None, calibration_images: int | None = None
+) -> Data:
+    """The splits for a squeeze: what was given, completed from one another, else the built-in sample.
+
+    Args:
+        model: whose classes label the folders.
+        data: `--data`.
+        calibration: `--calibration`.
+        test: `--test`.
+        calibration_images: at most so many, spread evenly over the calibration set; None takes all.
+    """
+    from dataclasses import replace
+
+    from pocketlens.datasets import splits
+
+    ids, labels = model.spec.class_ids, model.spec.labels
+
+    def load(spec: str) -> ImageSet:
+        return splits.load(spec, ids, labels)
+
+    found = splits.load_data(data, ids, labels) if data is not None else Data()
+    if calibration is not None:
+        found = replace(found, calibration=load(calibration), validation=found.validation)
+    if test is not None:
+        found = replace(found, test=load(test))
+    if found.calibration is None:
+        found = replace(found, calibration=load("sample:calibration"))
+    assert found.calibration is not None
+    if calibration_images is not None and calibration_images < len(found.calibration):
+        count = len(found.calibration)
+        spread = [i * count // calibration_images for i in range(calibration_images)]
+        found = replace(found, calibration=found.calibration.subset(spread))
+    if found.validation is None:
+        # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
+        found = replace(found, validation=load("sample:validation") if calibration is None else found.calibration)
+    if found.test is None:
+        found = replace(found, test=load("sample:test") if data is None and calibration is None else found.validation)
+    return found
+
+
+def load_target(name: str) -> Target:
+    """The runtime by its name."""
+    from pocketlens.targets import load_target as load
+
+    return load(name)
+
+
+def read_threads(text: str) -> tuple[int, ...]:
+    """ "1,2" -> (1, 2)."""
+    try:
+        threads = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        threads = ()
+    if not threads or min(threads) < 1 or len(set(threads)) != len(threads):
+        raise ConfigError(f"--threads must be different counts of 1 or more, like 1,2; got {text!r}")
+    return threads

@@ -1,0 +1,95 @@
+"""pocketlens squeeze: run one recipe, measure, write bundle and report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pocketlens.cli.console import Console
+    from pocketlens.squeeze import Squeezed
+
+
+def squeeze(
+    model: Annotated[str, typer.Argument(help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory or a stored graph.")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe (int8, half) or a TOML file.")] = "int8",
+    out: Annotated[Path | None, typer.Option(help="The bundle to write; the report goes beside it. [default: NAME.lens]")] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder with train/, val/, test/, or with class folders to be split.")] = None,
+    calibration: Annotated[str | None, typer.Option(help="Images that set the ranges: a folder, a .parquet file, or sample.")] = None,
+    calibration_images: Annotated[int | None, typer.Option(help="Use so many of them, spread evenly. [default: all]", min=1)] = None,
+    test: Annotated[str | None, typer.Option(help="Images for the final measurement; class folders make it accuracy.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
+    target: Annotated[str, typer.Option(help="The runtime to make it for and measure it on.")] = "onnxruntime",
+    threads: Annotated[str, typer.Option(help="Thread counts to time, the first in headlines.")] = "1,2",
+    seed: Annotated[int, typer.Option(help="Makes the run repeatable.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing bundle and report.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Reuse no stage of an earlier run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
+) -> None:
+    """Run one recipe on a model, measure the files here, write the bundle and its report."""
+    import shlex
+    import sys
+
+    from pocketlens.cli import inputs
+    from pocketlens.cli.cache import stage_folder
+    from pocketlens.cli.console import Console
+    from pocketlens.squeeze import SqueezePlan, check_output, run
+
+    console = Console(as_json)
+    destination = out or Path(f"{Path(model.replace(':', '_')).stem}.lens")
+    counts = inputs.read_threads(threads)
+    check_output(destination, force)
+    chain = _read_recipe(recipe)
+    loaded = inputs.load_model(model, weights, classes, data)
+    splits = inputs.load_data(loaded, data, calibration, test, calibration_images)
+    plan = SqueezePlan(
+        recipe=chain,
+        target=inputs.load_target(target),
+        out=destination,
+        threads=counts,
+        seed=seed,
+        force=force,
+        stages=None if fresh else stage_folder(),
+        command=shlex.join(["pocketlens", *sys.argv[1:]]),
+    )
+    result = run(loaded, splits, plan, progress=console.progress, say=console.say)
+    _show(console, result)
+    console.finish(result.to_json())
+
+
+def _read_recipe(name: str) -> Any:
+    from pocketlens.recipe import read
+
+    return read(name)
+
+
+def _show(console: "Console", result: "Squeezed") -> None:
+    """The figures as a table, the verdict as a sentence, and where the files are."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "download", "latency", "vs fp32", "same answer", "SQNR", "top-1", "peak memory"):
+        table.add_column(column, justify="left" if not column else "right")
+    for m in (result.baseline, *result.graphs):
+        threads, spread = next(iter(m.latency_ms.items()))
+        ratio = m.speedup[threads]
+        best = "[bold]" if m.name == result.preferred else ""
+        top1 = m.fidelity.get("top1")
+        first = m is result.baseline
+        table.add_row(
+            f"{best}{m.name}",
+            f"{best}{m.size_bytes / 1e6:.2f} MB",
+            f"{best}{spread.median:.2f} ms",
+            "" if first else f"{best}{ratio.estimate:.2f}x",
+            "" if first else f"{best}{m.fidelity['agreement']:.1%}",
+            "" if first else f"{best}{m.fidelity['sqnr_db']:.1f} dB",
+            "-" if top1 is None else f"{best}{top1:.1%}",
+            f"{best}{m.peak_memory_bytes / 1e6:.0f} MB",
+        )
+    console.say("", table, "")
+    for stage in result.stages:
+        if stage.verdict:
+            console.say(f"  {stage.verdict.outcome:>13}  {stage.verdict.sentence}")
+    console.say("", result.verdict.sentence)
+    console.say(f"bundle {result.bundle}   report {result.report}   ({result.seconds['total']:.0f} s)")

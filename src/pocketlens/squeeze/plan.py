@@ -1,0 +1,141 @@
+"""What a squeeze is asked to do, and what comes of it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pocketlens import recipe as recipes
+from pocketlens.errors import OutputError
+from pocketlens.report.data import Stage
+from pocketlens.types import Json, Measurement, Profile, Target, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezePlan:
+    """What to do.
+
+    Args:
+        recipe: bound to the target's profile when it runs.
+        target: lowers, runs and times.
+        out: the bundle to write; the report goes beside it as .html.
+        threads: thread counts to time; the first is the one that headlines quote.
+        seed: makes the run repeatable.
+        force: write over an existing bundle.
+        stages: folder of the stage store, or None to keep nothing.
+        command: for the report, what the user typed.
+    """
+
+    recipe: recipes.Chain
+    target: Target
+    out: Path
+    threads: tuple[int, ...] = (1, 2)
+    seed: int = 0
+    force: bool = False
+    stages: Path | None = None
+    command: str = ""
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes."""
+        return report_path(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squeezed:
+    """What came of it.
+
+    Args:
+        bundle: the file that ships.
+        report: the HTML file.
+        baseline: the original in float.
+        graphs: of the bundle, each measured; `size_bytes` is the whole bundle's.
+        preferred: the graph that this device should run.
+        stages: one a pass, in order.
+        verdict: of the preferred graph against the baseline.
+        verdicts: one a graph.
+        recipe: bound.
+        profile: of the device.
+        seconds: {"total", "passes", "lower", "measure" ...}.
+    """
+
+    bundle: Path
+    report: Path
+    baseline: Measurement
+    graphs: tuple[Measurement, ...]
+    preferred: str
+    stages: tuple[Stage, ...]
+    verdict: Verdict
+    verdicts: tuple[Verdict, ...]
+    recipe: recipes.Chain
+    profile: Profile
+    seconds: dict[str, float]
+
+    @property
+    def result(self) -> Measurement:
+        """The preferred graph's measurement."""
+        return next(m for m in self.graphs if m.name == self.preferred)
+
+    def to_json(self) -> Json:
+        """What `--json` prints."""
+        return {
+            "baseline": flat(self.baseline),
+            "result": flat(self.result),
+            "graphs": {m.name: flat(m) for m in self.graphs},
+            "preferred": self.preferred,
+            "verdict": asdict(self.verdict),
+            "verdicts": {v.name: asdict(v) for v in self.verdicts},
+            "stages": [_stage_json(s) for s in self.stages],
+            "recipe": recipes.to_json(self.recipe),
+            "target": {
+                "name": self.profile.runtime.split()[0],
+                "runtime": self.profile.runtime,
+                "device": self.profile.device,
+                "cpu": self.profile.cpu,
+                "scheme": self.profile.scheme.name if self.profile.scheme else None,
+            },
+            "bundle": str(self.bundle),
+            "report": str(self.report),
+            "seconds": self.seconds["total"],
+            "seconds_of": self.seconds,
+        }
+
+
+def flat(measurement: Measurement) -> Json:
+    """A measurement as one JSON object: fidelity beside the rest, `latency_ms` of the first thread count."""
+    data = asdict(measurement)
+    fidelity = data.pop("fidelity")
+    del data["turns_ms"]
+    by_threads = {str(t): spread for t, spread in data.pop("latency_ms").items()}
+    first = next(iter(by_threads))
+    return {
+        **data,
+        **fidelity,
+        "top1": fidelity.get("top1"),
+        "top5": fidelity.get("top5"),
+        "speedup": {str(t): interval for t, interval in data["speedup"].items()},
+        "latency_ms": {**by_threads[first], "threads": int(first)},
+        "latency_ms_by_threads": by_threads,
+    }
+
+
+def check_output(out: Path, force: bool) -> None:
+    """Refuse an output that can't be written before any work is done. Raises OutputError."""
+    for path in (out, report_path(out)):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file, like {path / 'model.lens'}")
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists; pass --force to write over it, or another --out")
+    if not out.parent.is_dir():
+        raise OutputError(f"the folder {out.parent} does not exist; make it, or name another --out")
+
+
+def report_path(out: Path) -> Path:
+    """The report beside a bundle: lite0.lens -> lite0.html."""
+    return out.with_suffix(".html")
+
+
+def _stage_json(stage: Stage) -> Json:
+    return {
+        "record": asdict(stage.record),
+        "measurement": flat(stage.measurement) if stage.measurement else None,
+        "verdict": asdict(stage.verdict) if stage.verdict else None,
+    }

@@ -1,0 +1,113 @@
+"""Verdicts: was it worth it on this device, by the file's own figures."""
+
+from pocketlens.types import Interval, Measurement, Outcome, Verdict
+
+SIZE_NOISE = 0.01
+"""Sizes within 1% are the same."""
+
+TOLERATED_DROP = 0.01
+"""A top-1 loss is held against a pass only when its whole interval lies beyond one point."""
+
+TOLERATED_DISAGREEMENT = 0.05
+"""Without labels: the share of changed answers that is held against a pass."""
+
+SQNR_GAIN_DB = 0.5
+"""What a corrective pass must win back to have paid."""
+
+
+def judge(name: str, before: Measurement, after: Measurement, *, speedup: Interval | None, corrects: bool = False) -> Verdict:
+    """Judge what came between two measurements.
+
+    Args:
+        name: of the pass or graph.
+        before: without it.
+        after: with it.
+        speedup: latency before / latency after, paired; None when it was not measured.
+        corrects: whether it is there to win fidelity back, so that a gain in SQNR counts as paid.
+    """
+    gains, losses = [], []
+    change = after.size_bytes / before.size_bytes
+    if change < 1 - SIZE_NOISE:
+        gains.append("smaller")
+    elif change > 1 + SIZE_NOISE:
+        losses.append("larger")
+    if speedup is not None and 1.0 not in speedup:
+        (gains if speedup.estimate > 1 else losses).append("faster" if speedup.estimate > 1 else "slower")
+    fidelity_lost = _lost(before, after)
+    if fidelity_lost:
+        losses.append("less accurate")
+    elif corrects and _sqnr(after) - _sqnr(before) >= SQNR_GAIN_DB:
+        gains.append("closer to the original")
+    outcome = _outcome(gains, losses)
+    size, latency, fidelity = size_clause(before, after), latency_clause(speedup), fidelity_clause(before, after)
+    what = {"paid": "paid", "did not pay": "did not pay", "no difference": "made no difference"}[outcome]
+    if outcome == "paid" and losses:
+        what = f"paid ({' and '.join(gains)}), though it is {' and '.join(losses)}"
+    elif gains or losses:
+        what = f"{what}: {' and '.join(gains + losses)}"
+    return Verdict(
+        name=name,
+        outcome=outcome,
+        size=size,
+        latency=latency,
+        fidelity=fidelity,
+        sentence=f"{name} {what}. {size[0].upper()}{size[1:]}; {latency}; {fidelity}.",
+    )
+
+
+def size_clause(before: Measurement, after: Measurement) -> str:
+    """For example "18.6 -> 4.8 MB (3.9x smaller)"."""
+    factor = before.size_bytes / after.size_bytes
+    if abs(1 - 1 / factor) <= SIZE_NOISE:
+        return f"{_mb(after.size_bytes)} MB as before"
+    word = f"{factor:.1f}x smaller" if factor > 1 else f"{1 / factor:.1f}x larger"
+    return f"{_mb(before.size_bytes)} -> {_mb(after.size_bytes)} MB ({word})"
+
+
+def latency_clause(speedup: Interval | None) -> str:
+    """For example "1.94x faster (1.90 to 1.98)"."""
+    if speedup is None:
+        return "latency not measured"
+    if 1.0 in speedup:
+        return f"no difference in latency ({speedup.low:.2f} to {speedup.high:.2f}x)"
+    if speedup.estimate > 1:
+        return f"{speedup.estimate:.2f}x faster ({speedup.low:.2f} to {speedup.high:.2f})"
+    return f"{1 / speedup.estimate:.2f}x slower ({1 / speedup.high:.2f} to {1 / speedup.low:.2f})"
+
+
+def fidelity_clause(before: Measurement, after: Measurement) -> str:
+    """Accuracy with its interval where labels are known, else fidelity to the original, called so."""
+    figures = after.fidelity
+    same = f"same answer as the original on {figures['agreement']:.1%} of {figures['n']} images"
+    interval = figures.get("top1_change_interval")
+    if interval is None:
+        return same
+    low, high = (100 * v for v in interval)
+    change = 100 * figures["top1_change"]
+    word = ": no difference" if low <= 0 <= high else ""
+    return f"top-1 {change:+.1f} pt ({low:+.1f} to {high:+.1f}){word}, {same}"
+
+
+def _lost(before: Measurement, after: Measurement) -> bool:
+    interval = after.fidelity.get("top1_change_interval")
+    if interval is not None:
+        earlier = before.fidelity.get("top1_change") or 0.0
+        return interval[1] < -TOLERATED_DROP and after.fidelity["top1_change"] < earlier - TOLERATED_DROP
+    return after.fidelity["agreement"] < before.fidelity["agreement"] - TOLERATED_DISAGREEMENT
+
+
+def _sqnr(measurement: Measurement) -> float:
+    return float(measurement.fidelity["sqnr_db"])
+
+
+def _outcome(gains: list[str], losses: list[str]) -> Outcome:
+    """A gain pays for a loss of another kind, but for accuracy: nothing pays for that."""
+    if "less accurate" in losses:
+        return "did not pay"
+    if gains:
+        return "paid"
+    return "did not pay" if losses else "no difference"
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2f}" if size_bytes < 10e6 else f"{size_bytes / 1e6:.1f}"

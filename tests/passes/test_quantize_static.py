@@ -1,0 +1,112 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pocketlens.datasets.folder import folder
+from pocketlens.errors import ConfigError, DataError, ModelError
+from pocketlens.models import vocabulary
+from pocketlens.models.grids import plan_grids, without_grids
+from pocketlens.ops.quantized import QuantizedConv2d, QuantizedLinear, QuantizeDequantize
+from pocketlens.passes.fold_batch_norm import FoldBatchNorm
+from pocketlens.passes.quantize_static import QuantizeStatic
+from pocketlens.types import Context, Data, Model, Scheme
+
+
+@pytest.fixture
+def folded(tiny: Model, context: Context) -> Model:
+    return FoldBatchNorm()(tiny, context).model
+
+
+def test_grids_stand_where_the_scheme_says(folded: Model, scheme: Scheme) -> None:
+    plan = plan_grids(folded.graph, scheme)
+    kinds = [vocabulary.kind(folded.graph, n) for n in plan.points]
+    # input, three ReLU6 behind convolutions, the projection, the sum, what feeds the classifier
+    assert kinds[0] == "input"
+    assert kinds.count("relu6") == 3
+    assert kinds.count("add") == 1
+    assert [vocabulary.kind(folded.graph, n) for n in plan.layers] == ["conv"] * 4 + ["linear"]
+    assert all(plan.floor[p] == (0.0, 6.0) for p in plan.points if vocabulary.kind(folded.graph, p) == "relu6")
+
+
+def test_layers_become_integers_and_stay_close(folded: Model, context: Context, scheme: Scheme) -> None:
+    result = QuantizeStatic(scheme=scheme)(folded, context)
+    modules = list(result.model.graph.modules())
+    assert sum(isinstance(m, QuantizedConv2d) for m in modules) == 4
+    assert sum(isinstance(m, QuantizedLinear) for m in modules) == 1
+    x = next(context.data.calibration.batches(folded.spec.preprocessing, 24)).images  # pyright: ignore
+    want, got = folded.graph(torch.from_numpy(x)), result.model.graph(torch.from_numpy(x))
+    sqnr = 10 * torch.log10(want.square().sum() / (want - got).square().sum())
+    assert sqnr > 25
+    assert result.record.summary["layers"] == 5
+    assert all(layer["weight_sqnr_db"] > 30 for layer in result.record.layers if "weight_sqnr_db" in layer)
+
+
+def test_relu6_grids_end_at_six(folded: Model, context: Context, scheme: Scheme) -> None:
+    graph = QuantizeStatic(scheme=scheme, activations="minmax")(folded, context).model.graph
+    for node in graph.graph.nodes:
+        if vocabulary.kind(graph, node) == "quantize" and vocabulary.kind(graph, node.all_input_nodes[0]) == "relu6":
+            leaf = graph.get_submodule(str(node.target))
+            assert isinstance(leaf, QuantizeDequantize)
+            assert leaf.zero_point == 0
+            assert leaf.scale * 255 <= 6.0
+
+
+def test_kept_layers_stay_in_float(folded: Model, context: Context, scheme: Scheme) -> None:
+    first = plan_grids(folded.graph, scheme).layers[0].name
+    result = QuantizeStatic(scheme=scheme, keep_float=(first,))(folded, context)
+    assert sum(isinstance(m, QuantizedConv2d) for m in result.model.graph.modules()) == 3
+
+
+def test_without_grids_keeps_only_the_rounding_of_weights(folded: Model, context: Context, scheme: Scheme) -> None:
+    quantized = QuantizeStatic(scheme=scheme)(folded, context).model
+    plain = without_grids(quantized)
+    assert not any(isinstance(m, QuantizeDequantize) for m in plain.graph.modules())
+    x = torch.randn(2, 3, 32, 32)
+    want = folded.graph(x)
+    assert (plain.graph(x) - want).square().sum() < (quantized.graph(x) - want).square().sum()
+
+
+def test_per_tensor_is_coarser_than_per_channel(folded: Model, context: Context, scheme: Scheme) -> None:
+    fine, coarse = (
+        QuantizeStatic(scheme=scheme, granularity=g)(folded, context).record.summary["weight_sqnr_db"]
+        for g in ("per_channel", "per_tensor")
+    )
+    assert fine > coarse
+
+
+def test_a_dead_channel_works_and_is_told(folded: Model, context: Context, scheme: Scheme) -> None:
+    first = plan_grids(folded.graph, scheme).layers[0]
+    folded.graph.get_submodule(str(first.target)).weight.data[2] = 0  # pyright: ignore
+    result = QuantizeStatic(scheme=scheme)(folded, context)
+    assert f"{first.name}: 1 dead channels" in result.record.notes
+    assert torch.isfinite(result.model.graph(torch.randn(1, 3, 32, 32))).all()
+
+
+def test_black_images_still_give_grids(folded: Model, context: Context, scheme: Scheme, tmp_path: Path) -> None:
+    for place in range(3):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / f"{place}.png")
+    dark = replace(context, data=Data(calibration=folder(tmp_path)))
+    result = QuantizeStatic(scheme=scheme)(folded, dark)
+    assert torch.isfinite(result.model.graph(torch.randn(1, 3, 32, 32))).all()
+
+
+def test_nan_in_weights_is_named(folded: Model, context: Context, scheme: Scheme) -> None:
+    last = plan_grids(folded.graph, scheme).layers[-1]
+    folded.graph.get_submodule(str(last.target)).weight.data[0, 0] = float("nan")  # pyright: ignore
+    with pytest.raises((ModelError, DataError), match=r"NaN"):
+        QuantizeStatic(scheme=scheme)(folded, context)
+
+
+def test_wrong_use_is_refused(folded: Model, context: Context, scheme: Scheme) -> None:
+    with pytest.raises(ConfigError, match="auto"):
+        QuantizeStatic()(folded, context)
+    with pytest.raises(DataError, match="calibration"):
+        QuantizeStatic(scheme=scheme)(folded, replace(context, data=Data()))
+    with pytest.raises(ConfigError, match="nowhere"):
+        QuantizeStatic(scheme=scheme, keep_float=("nowhere",))(folded, context)
+    with pytest.raises(ConfigError, match="batch_size"):
+        QuantizeStatic(batch_size=0)
