@@ -9,6 +9,7 @@ PASSES: dict[str, str] = {
     "FoldBatchNorm": "pocketlens.passes.fold_batch_norm",
     "QuantizeStatic": "pocketlens.passes.quantize_static",
     "CorrectBias": "pocketlens.passes.correct_bias",
+    "MatchMoments": "pocketlens.passes.match_moments",
     "CastHalf": "pocketlens.passes.cast_half",
 }
 """Class name -> module, imported when it is first asked for."""

@@ -50,7 +50,7 @@ class QuantizeStatic:
     scheme: Scheme | Literal["auto"] = field(default="auto", metadata={"bind": "scheme"})
     activations: ObserverName = "mse"
     kept: float = 0.9999
-    weights: Literal["minmax", "mse"] = "mse"
+    weights: Literal["minmax", "mse"] = "minmax"
     granularity: Literal["auto", "per_channel", "per_tensor"] = "auto"
     keep_float: tuple[str, ...] = ()
     batch_size: int = 8

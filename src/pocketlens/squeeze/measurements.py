@@ -12,7 +12,7 @@ from pocketlens.targets.timing import ratio
 from pocketlens.types import Artifact, Data, Interval, Measurement, Model, Progress, Record
 from pocketlens.verdict import judge
 
-CORRECTIVE = frozenset({"CorrectBias"})
+CORRECTIVE = frozenset({"CorrectBias", "MatchMoments"})
 """Passes that are there to win fidelity back."""
 
 
