@@ -23,7 +23,7 @@ Facts = frozenset[Fact]
 
 
 class Chain:
-    """Passes in order; itself a pass.
+    """Passes in order; itself a pass. A chain inside a chain stands for its passes.
 
     Args:
         passes: run first to last.
@@ -32,7 +32,10 @@ class Chain:
     """
 
     def __init__(self, *passes: Pass, name: str = "custom", description: str = "") -> None:
-        self.passes, self.name, self.description = passes, name, description
+        self.passes: tuple[Pass, ...] = tuple(
+            part for step in passes for part in (step.passes if isinstance(step, Chain) else (step,))
+        )
+        self.name, self.description = name, description
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Chain) and to_json(self) == to_json(other)

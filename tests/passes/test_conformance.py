@@ -17,6 +17,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "FoldBatchNorm": (),
     "QuantizeStatic": ("FoldBatchNorm",),
     "CorrectBias": ("FoldBatchNorm", "QuantizeStatic"),
+    "MatchMoments": ("FoldBatchNorm", "QuantizeStatic"),
     "CastHalf": ("FoldBatchNorm",),
 }
 """What must run before each pass for its requirements to hold."""

@@ -61,16 +61,16 @@ def load_data(
 
     ids, labels = model.spec.class_ids, model.spec.labels
 
-    def load(spec: str) -> ImageSet:
-        return splits.load(spec, ids, labels)
+    def load(spec: str, part: str) -> ImageSet:
+        return splits.load(spec, ids, labels, part=part)
 
     found = splits.load_data(data, ids, labels) if data is not None else Data()
     if calibration is not None:
-        found = replace(found, calibration=load(calibration), validation=found.validation)
+        found = replace(found, calibration=load(calibration, "calibration"))
     if test is not None:
-        found = replace(found, test=load(test))
+        found = replace(found, test=load(test, "test"))
     if found.calibration is None:
-        found = replace(found, calibration=load("sample:calibration"))
+        found = replace(found, calibration=load("sample", "calibration"))
     assert found.calibration is not None
     if calibration_images is not None and calibration_images < len(found.calibration):
         count = len(found.calibration)
@@ -78,9 +78,9 @@ def load_data(
         found = replace(found, calibration=found.calibration.subset(spread))
     if found.validation is None:
         # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
-        found = replace(found, validation=load("sample:validation") if calibration is None else found.calibration)
+        found = replace(found, validation=load("sample", "validation") if calibration is None else found.calibration)
     if found.test is None:
-        found = replace(found, test=load("sample:test") if data is None and calibration is None else found.validation)
+        found = replace(found, test=load("sample", "test") if data is None and calibration is None else found.validation)
     return found
 
 
