@@ -1,0 +1,231 @@
+"""Lower a canonical graph to ONNX: torch's own exporter, our two custom operators, integer initializers."""
+
+import contextlib
+import copy
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from onnxscript import FLOAT, ir, opset21
+from onnxscript.optimizer import optimize_ir
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from pocketlens.errors import TargetError
+from pocketlens.models import vocabulary
+from pocketlens.models.cost import count_macs, count_parameters
+from pocketlens.ops import affine
+from pocketlens.ops.quantized import (
+    QuantizedConv2d,
+    QuantizedConvTranspose2d,
+    QuantizedLinear,
+    QuantizeDequantize,
+)
+from pocketlens.targets.onnxruntime.blob import move_weights
+from pocketlens.targets.onnxruntime.tidy import tidy
+from pocketlens.types import Artifact, Model
+
+OPSET = 21
+WEIGHTS = "weights.bin"
+LARGEST_BIAS = 2**30
+"""Bias codes stay below this, half of int32, so that a sum cannot overflow."""
+
+_QUANTIZED = (QuantizedConv2d, QuantizedConvTranspose2d, QuantizedLinear)
+_STORED = {"uint8": torch.uint8, "int8": torch.int8}
+
+
+def lower(model: Model, name: str, folder: Path) -> Artifact:
+    """Write `model` as FOLDER/NAME.onnx with its large initializers in FOLDER/weights.bin.
+
+    A second graph lowered into the same folder shares the tensors that are equal.
+
+    Args:
+        model: a canonical graph.
+        name: of the graph.
+        folder: exists.
+    Raises: TargetError naming the layer that cannot be lowered.
+    """
+    graph = _exportable(model.graph)
+    proto = _export(graph, model)
+    kinds = {vocabulary.kind(model.graph, node) for node in model.graph.graph.nodes}
+    modules = dict(model.graph.named_modules())
+    coded = [m for m in modules.values() if isinstance(m, _QUANTIZED)]
+    tidy(proto, model.graph, unsigned=any(m.storage == "uint8" for m in coded))
+    place = folder / f"{re.sub(r'[^A-Za-z0-9]+', '_', name)}.onnx"
+    weights = move_weights(proto, folder / WEIGHTS)
+    place.write_bytes(proto.SerializeToString())
+    # Weight-only graphs: let the session dequantize the constant weights once, when it loads.
+    weight_only = bool(coded) and "quantize" not in kinds
+    arithmetic = "int8" if "quantize" in kinds else "float16" if "half" in model.facts else "float32"
+    return Artifact(
+        name=name,
+        target="onnxruntime",
+        spec=model.spec,
+        graph=place,
+        weights=weights,
+        session={"session.disable_quant_qdq": "1"} if weight_only else {},
+        arithmetic=arithmetic,
+        parameters=count_parameters(model),
+        macs=count_macs(model),
+    )
+
+
+class _Coded(nn.Module):
+    """A quantized layer as the exporter is to see it: integers behind a dequantize, the bias in integers too."""
+
+    def __init__(self, layer: QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear, grid: Tensor | None) -> None:
+        super().__init__()
+        self.layer = layer
+        codes, scale = layer.codes, layer.weight_scale
+        if layer.bias is not None and grid is not None:
+            codes, scale = _room_for_bias(layer, grid)
+            self.register_buffer("bias_scale", scale.broadcast_to(layer.bias.shape).contiguous() * grid)
+            self.register_buffer("bias_codes", torch.round(layer.bias.detach() / self.bias_scale).to(torch.int32))
+        self.register_buffer("stored", codes)
+        self.register_buffer("scale", scale)
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        weight = affine.dequantize(self.stored, self.scale, layer.axis)
+        bias = layer.bias
+        if bias is not None and self.grid is not None:
+            bias = affine.dequantize(self.bias_codes, self.bias_scale, 0)
+        if isinstance(layer, QuantizedLinear):
+            return F.linear(x, weight, bias)
+        if isinstance(layer, QuantizedConvTranspose2d):
+            return F.conv_transpose2d(
+                x, weight, bias, layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+            )
+        return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _room_for_bias(
+    layer: QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear, grid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Codes and scale with which bias / (weight scale * activation scale) fits 32 bits.
+
+    A channel with tiny weights (a dead one) beside a sizeable bias needs a coarser scale.
+    """
+    assert layer.bias is not None
+    codes, scale = layer.codes, layer.weight_scale
+    needed = layer.bias.detach().abs() / (grid * LARGEST_BIAS)
+    if scale.dim() == 0:
+        needed = needed.max()
+    if not (needed > scale).any():
+        return codes, scale
+    coarser = torch.maximum(scale, needed)
+    weight = affine.dequantize(codes, scale, layer.axis)
+    return affine.quantize(weight, coarser, -128, 127, layer.axis), coarser
+
+
+class _Grid(nn.Module):
+    """An activation grid whose zero point has the dtype that the file stores."""
+
+    def __init__(self, leaf: QuantizeDequantize) -> None:
+        super().__init__()
+        self.qmin, self.qmax = leaf.qmin, leaf.qmax
+        self.register_buffer("scale", leaf.scale)
+        self.register_buffer("zero_point", leaf.zero_point.to(_STORED[leaf.storage]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return affine.quantize_dequantize(x, self.scale, self.zero_point, self.qmin, self.qmax)
+
+
+def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy in which quantized leaves are replaced by what the exporter understands."""
+    result = copy.deepcopy(graph)
+    for node in result.graph.nodes:
+        if node.op != "call_module":
+            continue
+        module = result.get_submodule(str(node.target))
+        if isinstance(module, _QUANTIZED):
+            result.set_submodule(str(node.target), _Coded(module, _grid_before(graph, node)))
+    for name, module in list(result.named_modules()):
+        if isinstance(module, QuantizeDequantize):
+            low, high = (0, 255) if module.storage == "uint8" else (-128, 127)
+            if (module.qmin, module.qmax) != (low, high):
+                raise TargetError(f"{name}: ONNX Runtime's activations use the whole of {module.storage}")
+            result.set_submodule(name, _Grid(module))
+    return result.eval()
+
+
+def _grid_before(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The scale of the grid that feeds a layer, looking through padding; None when it is fed floats."""
+    source = node.all_input_nodes[0]
+    while vocabulary.kind(graph, source) == "pad":
+        source = source.all_input_nodes[0]
+    if source.op != "call_module":
+        return None
+    leaf = graph.get_submodule(str(source.target))
+    return leaf.scale if isinstance(leaf, QuantizeDequantize) else None
+
+
+def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
+    example = torch.zeros(2, *model.spec.input_shape)
+    try:
+        with _quiet(), torch.inference_mode():
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["input"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                custom_translation_table={
+                    torch.ops.pocketlens.quantize_dequantize.default: _quantize_dequantize,
+                    torch.ops.pocketlens.dequantize.default: _dequantize,
+                },
+                optimize=False,
+                verbose=False,
+            )
+        assert program is not None
+        with _quiet():
+            optimize_ir(program.model, should_fold=_should_fold)
+        return program.model_proto
+    except Exception as error:
+        raise TargetError(f"ONNX Runtime cannot take {model.spec.name}: {_culprit(error)}") from error
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Folding a DequantizeLinear would put the float weights back into the file."""
+    return False if node.op_type in ("QuantizeLinear", "DequantizeLinear") else None
+
+
+def _quantize_dequantize(x: FLOAT, scale: FLOAT, zero_point: FLOAT, qmin: int, qmax: int) -> FLOAT:
+    quantized = opset21.QuantizeLinear(x, scale, zero_point)
+    return opset21.DequantizeLinear(quantized, scale, zero_point)
+
+
+def _dequantize(q: FLOAT, scale: FLOAT, axis: int) -> FLOAT:
+    return opset21.DequantizeLinear(q, scale, axis=axis)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter reports its steps on stdout and warns about its own internals."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _culprit(error: BaseException) -> str:
+    """The innermost cause, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return text[:240]
