@@ -32,7 +32,7 @@ def squeeze(
     import sys
 
     from pocketlens.cli import inputs
-    from pocketlens.cli.cache import stage_folder
+    from pocketlens.targets.cache import cache_folder
     from pocketlens.cli.console import Console
     from pocketlens.squeeze import SqueezePlan, check_output, run
 
@@ -50,7 +50,7 @@ def squeeze(
         threads=counts,
         seed=seed,
         force=force,
-        stages=None if fresh else stage_folder(),
+        stages=None if fresh else cache_folder() / "stages",
         command=shlex.join(["pocketlens", *sys.argv[1:]]),
     )
     result = run(loaded, splits, plan, progress=console.progress, say=console.say)

@@ -130,8 +130,8 @@ class Target(Protocol):
 
     name: str
 
-    def profile(self) -> Profile:
-        """What the hardware can do; runs the probe once and remembers."""
+    def profile(self, *, refresh: bool = False) -> Profile:
+        """What the hardware can do; runs the probe once and remembers it until told to `refresh`."""
         ...
 
     def lower(self, model: Model, name: str, folder: Path) -> Artifact:
@@ -139,7 +139,7 @@ class Target(Protocol):
         ...
 
     def outputs(
-        self, artifact: Artifact, batches: Iterable[NDArray[np.float32]], threads: int = 1
+        self, artifact: Artifact, batches: Iterable[NDArray[np.float32]], threads: int = 2
     ) -> Iterator[NDArray[np.float32]]:
         """Run batches through the artifact, streaming."""
         ...

@@ -1,0 +1,111 @@
+"""ONNX Runtime on this machine's CPU, as a target."""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import onnxruntime
+
+from pocketlens.targets.cache import remembered
+from pocketlens.targets.onnxruntime.race import race
+from pocketlens.targets.onnxruntime.schemes import SCHEMES
+from pocketlens.targets.onnxruntime.session import open_session
+from pocketlens.targets.probe import hardware
+from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PROFILED_RUNS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntime:
+    """ONNX Runtime's CPU execution provider, here."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def profile(self, *, refresh: bool = False) -> Profile:
+        """Hardware, the probed scheme, and measured peaks.
+
+        Args:
+            refresh: probe again instead of remembering what this device with this runtime gave before.
+        """
+        machine = hardware()
+        runtime = f"onnxruntime {onnxruntime.__version__}"
+        fingerprint = {**asdict(machine), "runtime": runtime, "probe": 1}
+        probed = remembered("onnxruntime-probe", fingerprint, lambda: _probe(machine), refresh=refresh)
+        return Profile(
+            device="this",
+            runtime=runtime,
+            scheme=SCHEMES[probed["scheme"]],
+            probe=probed["figures"],
+            peak=probed["peak"],
+            **asdict(machine),
+        )
+
+    def lower(self, model: Model, name: str, folder: Path) -> Artifact:
+        """Write FOLDER/NAME.onnx and FOLDER/weights.bin; see `lower.lower`."""
+        from pocketlens.targets.onnxruntime.lower import lower
+
+        return lower(model, name, folder)
+
+    def outputs(
+        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
+    ) -> "Iterator[NDArray[np.float32]]":
+        """Run batches through the artifact, streaming. Idle threads sleep, so that sessions do not disturb one another."""
+        session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
+        for batch in batches:
+            yield session.run(batch)
+
+    def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:
+        """Time artifacts against one another; see `race.race`."""
+        return race(artifacts, plan)
+
+    def layer_times(self, artifact: Artifact, threads: int = 1) -> tuple[Json, ...]:
+        """Mean time an inference of every operator, from ONNX Runtime's own profile, slowest first."""
+        images = np.random.default_rng(0).standard_normal((1, *artifact.spec.input_shape), np.float32)
+        with tempfile.TemporaryDirectory(prefix="pocketlens-") as scratch:
+            prefix = str(Path(scratch) / "profile")
+            session = open_session(
+                artifact.graph, artifact.weights, artifact.session, threads, profile_prefix=prefix, spinning=False
+            )
+            for _ in range(_PROFILED_RUNS):
+                session.run(images)
+            events = json.loads(session.end_profiling().read_text("utf-8"))
+        return _by_layer(events)
+
+
+def _probe(machine: object) -> Json:
+    from pocketlens.targets.onnxruntime.peak import measured_peak
+    from pocketlens.targets.onnxruntime.scheme_probe import probe_schemes
+    from pocketlens.targets.probe import Hardware
+
+    assert isinstance(machine, Hardware)
+    probed = probe_schemes(machine.instructions)
+    peak = measured_peak(max(machine.caches_bytes.values(), default=0))
+    return {"scheme": probed.scheme.name, "figures": probed.figures, "peak": peak}
+
+
+def _by_layer(events: list[Json]) -> tuple[Json, ...]:
+    """Sum a profile's kernel times by node; the first inference warms up and is left out."""
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        name = event.get("name", "")
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            node = name.removesuffix("_kernel_time")
+            times[(node.split("/")[0], event["args"]["op_name"])].append(event["dur"] / 1e3)
+    rows = []
+    for (layer, operator), values in times.items():
+        calls = max(len(values) // _PROFILED_RUNS, 1)  # an operator may stand more than once in a layer
+        rows.append((layer, operator, sum(values[calls:]) / max(_PROFILED_RUNS - 1, 1)))
+    total = sum(ms for _, _, ms in rows) or 1.0
+    return tuple(
+        {"layer": layer, "operator": operator, "latency_ms": ms, "share": ms / total}
+        for layer, operator, ms in sorted(rows, key=lambda row: -row[2])
+    )
