@@ -5,6 +5,9 @@ from pocketlens.types import Interval, Measurement, Outcome, Verdict
 SIZE_NOISE = 0.01
 """Sizes within 1% are the same."""
 
+LATENCY_NOISE = 0.02
+"""A ratio whose interval reaches to within 2% of 1 is no difference: fresh processes of one file differ by that."""
+
 TOLERATED_DROP = 0.01
 """A top-1 loss is held against a pass only when its whole interval lies beyond one point."""
 
@@ -31,7 +34,7 @@ def judge(name: str, before: Measurement, after: Measurement, *, speedup: Interv
         gains.append("smaller")
     elif change > 1 + SIZE_NOISE:
         losses.append("larger")
-    if speedup is not None and 1.0 not in speedup:
+    if speedup is not None and _differs(speedup):
         (gains if speedup.estimate > 1 else losses).append("faster" if speedup.estimate > 1 else "slower")
     fidelity_lost = _lost(before, after)
     if fidelity_lost:
@@ -68,7 +71,7 @@ def latency_clause(speedup: Interval | None) -> str:
     """For example "1.94x faster (1.90 to 1.98)"."""
     if speedup is None:
         return "latency not measured"
-    if 1.0 in speedup:
+    if not _differs(speedup):
         return f"no difference in latency ({speedup.low:.2f} to {speedup.high:.2f}x)"
     if speedup.estimate > 1:
         return f"{speedup.estimate:.2f}x faster ({speedup.low:.2f} to {speedup.high:.2f})"
@@ -86,6 +89,11 @@ def fidelity_clause(before: Measurement, after: Measurement) -> str:
     change = 100 * figures["top1_change"]
     word = ": no difference" if low <= 0 <= high else ""
     return f"top-1 {change:+.1f} pt ({low:+.1f} to {high:+.1f}){word}, {same}"
+
+
+def _differs(speedup: Interval) -> bool:
+    """Whether a ratio of latencies lies beyond the noise."""
+    return speedup.low > 1 + LATENCY_NOISE or speedup.high < 1 - LATENCY_NOISE
 
 
 def _lost(before: Measurement, after: Measurement) -> bool:

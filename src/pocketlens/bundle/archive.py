@@ -185,9 +185,7 @@ def write_bundle(
         target=target,
         members={name: member for name, (member, _) in coded.items()},
     )
-    payload = json.dumps(manifest.to_json(), ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    payload = json.dumps(manifest.to_json(), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     # What a reader would refuse (NaN in a measurement, a control character in a label) never becomes a file.
     with _naming(f"cannot write {path}"):
         Manifest.from_json(parse(payload))
@@ -243,11 +241,7 @@ def _naming(what: object, mend: str = "") -> Iterator[None]:
     except BundleError as error:
         raise BundleError(f"{what}: {error}{end}") from error
     except _DAMAGED as error:
-        reason = (
-            error.strerror
-            if isinstance(error, OSError) and error.strerror
-            else str(error) or type(error).__name__
-        )
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise BundleError(f"{what}: is damaged ({reason}){end}") from error
 
 
@@ -256,9 +250,7 @@ def _check_directory(archive: zipfile.ZipFile) -> None:
     infos = archive.infolist()
     names = {info.filename for info in infos}
     if len(infos) > MAX_MEMBERS:
-        raise BundleError(
-            f"holds {len(infos)} members, at most {MAX_MEMBERS} are allowed; was another file meant?"
-        )
+        raise BundleError(f"holds {len(infos)} members, at most {MAX_MEMBERS} are allowed; was another file meant?")
     if MANIFEST not in names:
         raise BundleError(f"expected a .lens bundle, but this zip has no {MANIFEST}; was another file meant?")
     if len(names) != len(infos):
@@ -266,9 +258,7 @@ def _check_directory(archive: zipfile.ZipFile) -> None:
     for info in infos:
         # `orig_filename` still has what zipfile drops or rewrites: a NUL byte, a backslash on Windows.
         if not is_safe_path(info.orig_filename):
-            raise BundleError(
-                f"member {info.orig_filename[:80]!r} is no plain relative path; it is refused as unsafe"
-            )
+            raise BundleError(f"member {info.orig_filename[:80]!r} is no plain relative path; it is refused as unsafe")
         if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BundleError(
                 f"member {info.filename!r} is encrypted or compressed by method {info.compress_type}; "

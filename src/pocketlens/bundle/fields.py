@@ -112,9 +112,7 @@ class Fields:
         if error is None and self._rest:
             # They mean something to whoever wrote them.
             names = ", ".join(sorted(self._rest))[:200]
-            raise _FieldError(
-                f"{self._where or 'the whole'}: holds fields this pocketlens does not know: {names}"
-            )
+            raise _FieldError(f"{self._where or 'the whole'}: holds fields this pocketlens does not know: {names}")
 
     def _path(self, name: str) -> str:
         return f"{self._where}.{name}" if self._where else name

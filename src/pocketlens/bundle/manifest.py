@@ -75,9 +75,7 @@ class Member:
             if not 0 <= getattr(self, name) <= MAX_MEMBER_BYTES:
                 raise ConfigError(f"{name}: must lie in 0..{MAX_MEMBER_BYTES}, got {getattr(self, name)}")
         if self.codec == "none" and self.size != self.stored_size:
-            raise ConfigError(
-                f"stored_size: without a codec it is `size`, {self.size}, got {self.stored_size}"
-            )
+            raise ConfigError(f"stored_size: without a codec it is `size`, {self.size}, got {self.stored_size}")
 
     def stored_name(self, path: str) -> str:
         """The name in the zip of the member that is called `path`."""
@@ -156,9 +154,7 @@ class Manifest:
             raise BundleError(f"preferred: expected one of {', '.join(names)}, got {self.preferred!r}")
         for path in self.members:
             if not is_safe_path(path):
-                raise BundleError(
-                    f"members: {path[:80]!r} is not a plain relative path; it is refused as unsafe"
-                )
+                raise BundleError(f"members: {path[:80]!r} is not a plain relative path; it is refused as unsafe")
         # Case folded: on many systems `A.bin` and `a.bin` are one file.
         stored = [MANIFEST, *(member.stored_name(path).casefold() for path, member in self.members.items())]
         if len(set(stored)) != len(stored):
@@ -180,9 +176,7 @@ class Manifest:
         for entry in self.graphs:
             if entry.name == wanted:
                 return entry
-        raise BundleError(
-            f"there is no graph {wanted!r}; this bundle has {', '.join(g.name for g in self.graphs)}"
-        )
+        raise BundleError(f"there is no graph {wanted!r}; this bundle has {', '.join(g.name for g in self.graphs)}")
 
     def to_json(self) -> Json:
         """As JSON-able data; docs/bundle.md says what each field means."""

@@ -50,9 +50,7 @@ def spec_from_json(data: object, where: str = "spec") -> ModelSpec:
             crop = spec.preprocessing.crop
             raise ConfigError(f"the crop is the model's input, so it must be {(height, width)}, got {crop}")
         if spec.class_ids and spec.labels and len(spec.class_ids) != len(spec.labels):
-            raise ConfigError(
-                f"class_ids and labels must be as many, got {len(spec.class_ids)} and {len(spec.labels)}"
-            )
+            raise ConfigError(f"class_ids and labels must be as many, got {len(spec.class_ids)} and {len(spec.labels)}")
     return spec
 
 

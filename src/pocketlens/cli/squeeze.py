@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from pocketlens.cli.console import Console
-    from pocketlens.squeeze import Squeezed
+    from pocketlens.squeeze.plan import Squeezed
 
 
 def squeeze(
@@ -34,7 +34,8 @@ def squeeze(
     from pocketlens.cli import inputs
     from pocketlens.targets.cache import cache_folder
     from pocketlens.cli.console import Console
-    from pocketlens.squeeze import SqueezePlan, check_output, run
+    from pocketlens.squeeze.plan import SqueezePlan, check_output
+    from pocketlens.squeeze.run import run
 
     console = Console(as_json)
     destination = out or Path(f"{Path(model.replace(':', '_')).stem}.lens")

@@ -159,9 +159,7 @@ class _Newest(Thread):
     def take(self, due_s: float) -> _Shot | None:
         """Wait for a frame not handed out yet, taken at `due_s` or later; None when there will be no more."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._ended or (self._shot is not None and self._shot.time_s >= due_s)
-            )
+            self._changed.wait_for(lambda: self._ended or (self._shot is not None and self._shot.time_s >= due_s))
             if self._error is not None:
                 raise self._error
             shot, self._shot = self._shot, None
@@ -199,9 +197,7 @@ def _open(source: _Source) -> "InputContainer":
     width, height = streams[0].width, streams[0].height
     if width * height > MAX_PIXELS:
         container.close()
-        raise DataError(
-            f"{source.name}: expected {MAX_PIXELS} px a frame at most, got {width} x {height}; scale it"
-        )
+        raise DataError(f"{source.name}: expected {MAX_PIXELS} px a frame at most, got {width} x {height}; scale it")
     return container
 
 
@@ -213,9 +209,7 @@ def _camera(index: int) -> _Source:
     if kind == "avfoundation":
         return _Source(name=name, place=f"{index}:none", format=kind)
     with _Source(name=name, place="", format=kind).reading():
-        cameras = [
-            device for device in _pyav().enumerate_input_devices(kind) if "video" in device.media_types
-        ]
+        cameras = [device for device in _pyav().enumerate_input_devices(kind) if "video" in device.media_types]
     if not 0 <= index < len(cameras):
         found = ", ".join(device.description for device in cameras) or "none"
         raise DataError(f"{name}: there is no such camera; found, counted from 0: {found}")

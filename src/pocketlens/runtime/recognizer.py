@@ -132,9 +132,7 @@ class Recognizer:
         done = perf_counter()
         self._task.check_output(outputs.shape, self.spec)
         if not np.isfinite(outputs).all():
-            raise TargetError(
-                f"graph {self.graph_name!r} gave NaN or an infinity; try another graph of the bundle"
-            )
+            raise TargetError(f"graph {self.graph_name!r} gave NaN or an infinity; try another graph of the bundle")
         answers = self._task.answers(outputs, self.spec, top_k)[0]
         return Recognition(
             answers=tuple(Answer(**answer) for answer in answers),

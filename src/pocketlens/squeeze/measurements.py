@@ -1,7 +1,7 @@
 """The measurements of a squeeze: every stage on validation images, the graphs that ship on test images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.measure import Entrant, MeasurePlan, measure
@@ -59,7 +59,6 @@ def preferred_graph(graphs: Sequence[Measurement], threads: int) -> str:
 def measure_stages(
     original: Artifact,
     snapshots: Sequence[Snapshot],
-    shipped: Artifact,
     data: Data,
     plan: SqueezePlan,
     folder: Path,
@@ -70,7 +69,6 @@ def measure_stages(
     Args:
         original: the model as it came in, lowered.
         snapshots: one a pass, in order.
-        shipped: the artifact of the last pass, lowered already.
         data: its validation split is read.
         plan: see SqueezePlan.
         folder: for the files of the stages.
@@ -78,11 +76,10 @@ def measure_stages(
     """
     assert data.validation is not None
     artifacts = []
-    for place, snapshot in enumerate(snapshots[:-1], 1):
+    for place, snapshot in enumerate(progress.track(snapshots, "lowering stages", len(snapshots)), 1):
         where = folder / f"stage{place}"
         where.mkdir(parents=True)
         artifacts.append(plan.target.lower(snapshot.model, f"{place} {snapshot.record.name}", where))
-    artifacts.append(replace(shipped, name=f"{len(snapshots)} {snapshots[-1].record.name}"))
     entrants = [
         Entrant(artifact=artifact, download_bytes=bundle_bytes(artifact, folder) if _coded(snapshot) else None)
         for artifact, snapshot in zip(artifacts, snapshots, strict=True)

@@ -74,7 +74,7 @@ def run(
             original = plan.target.lower(model, "fp32", baseline_folder)
         with clock("measure"):
             baseline, *measured = measure_graphs(original, graphs, data, plan, progress)
-            stages = measure_stages(original, snapshots, graphs[0], data, plan, work, progress)
+            stages = measure_stages(original, snapshots, data, plan, work, progress)
         with clock("profile layers"):
             best = next(a for a in graphs if a.name == preferred_graph(measured, plan.threads[0]))
             assert data.test is not None

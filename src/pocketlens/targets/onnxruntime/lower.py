@@ -6,12 +6,13 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
-from onnxscript import FLOAT, ir, opset21
+from onnxscript import ir, opset21
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
@@ -23,8 +24,8 @@ from pocketlens.ops import affine
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
     QuantizedConvTranspose2d,
-    QuantizedLinear,
     QuantizeDequantize,
+    QuantizedLinear,
 )
 from pocketlens.targets.onnxruntime.blob import move_weights
 from pocketlens.targets.onnxruntime.tidy import tidy
@@ -78,14 +79,17 @@ def lower(model: Model, name: str, folder: Path) -> Artifact:
 class _Coded(nn.Module):
     """A quantized layer as the exporter is to see it: integers behind a dequantize, the bias in integers too."""
 
-    def __init__(self, layer: QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear, grid: Tensor | None) -> None:
+    def __init__(
+        self, layer: QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear, grid: Tensor | None
+    ) -> None:
         super().__init__()
         self.layer = layer
         codes, scale = layer.codes, layer.weight_scale
         if layer.bias is not None and grid is not None:
             codes, scale = _room_for_bias(layer, grid)
-            self.register_buffer("bias_scale", scale.broadcast_to(layer.bias.shape).contiguous() * grid)
-            self.register_buffer("bias_codes", torch.round(layer.bias.detach() / self.bias_scale).to(torch.int32))
+            bias_scale = scale.broadcast_to(layer.bias.shape).contiguous() * grid
+            self.register_buffer("bias_scale", bias_scale)
+            self.register_buffer("bias_codes", torch.round(layer.bias.detach() / bias_scale).to(torch.int32))
         self.register_buffer("stored", codes)
         self.register_buffer("scale", scale)
         self.grid = grid
@@ -137,8 +141,19 @@ class _Grid(nn.Module):
         return affine.quantize_dequantize(x, self.scale, self.zero_point, self.qmin, self.qmax)
 
 
+class _Scope(nn.Module):
+    """Gives one node of the graph a module of its own, for the exporter to name it by."""
+
+    def __init__(self, compute: Callable[..., Any]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compute(*args, **kwargs)
+
+
 def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
-    """A copy in which quantized leaves are replaced by what the exporter understands."""
+    """A copy in which quantized leaves are what the exporter understands and every layer has its node's name."""
     result = copy.deepcopy(graph)
     for node in result.graph.nodes:
         if node.op != "call_module":
@@ -152,6 +167,16 @@ def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
             if (module.qmin, module.qmax) != (low, high):
                 raise TargetError(f"{name}: ONNX Runtime's activations use the whole of {module.storage}")
             result.set_submodule(name, _Grid(module))
+    for node in result.graph.nodes:
+        if node.op == "call_function":
+            scope = _Scope(node.target)
+        elif node.op == "call_module" and node.target != node.name:  # called twice, or inside another module
+            scope = _Scope(result.get_submodule(str(node.target)))
+        else:
+            continue
+        result.add_submodule(node.name, scope)
+        node.op, node.target = "call_module", node.name
+    result.recompile()
     return result.eval()
 
 
@@ -168,16 +193,16 @@ def _grid_before(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
 
 def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
     example = torch.zeros(2, *model.spec.input_shape)
+    program = None
     try:
         with _quiet(), torch.inference_mode():
-            program = torch.onnx.export(
-                graph,
-                (example,),
+            program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
+            exported = torch.onnx.export(
+                program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["input"],
                 output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("n")},),
                 custom_translation_table={
                     torch.ops.pocketlens.quantize_dequantize.default: _quantize_dequantize,
                     torch.ops.pocketlens.dequantize.default: _dequantize,
@@ -185,12 +210,12 @@ def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
                 optimize=False,
                 verbose=False,
             )
-        assert program is not None
-        with _quiet():
-            optimize_ir(program.model, should_fold=_should_fold)
-        return program.model_proto
+            assert exported is not None
+            optimize_ir(exported.model, should_fold=_should_fold)
+        return exported.model_proto
     except Exception as error:
-        raise TargetError(f"ONNX Runtime cannot take {model.spec.name}: {_culprit(error)}") from error
+        where = _culprit(error, program, model.graph)
+        raise TargetError(f"ONNX Runtime cannot take {where} of {model.spec.name}: {_cause(error)}") from error
 
 
 def _should_fold(node: ir.Node) -> bool | None:
@@ -198,12 +223,12 @@ def _should_fold(node: ir.Node) -> bool | None:
     return False if node.op_type in ("QuantizeLinear", "DequantizeLinear") else None
 
 
-def _quantize_dequantize(x: FLOAT, scale: FLOAT, zero_point: FLOAT, qmin: int, qmax: int) -> FLOAT:
-    quantized = opset21.QuantizeLinear(x, scale, zero_point)
+def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, qmin: int, qmax: int) -> Any:
+    quantized: Any = opset21.QuantizeLinear(x, scale, zero_point)
     return opset21.DequantizeLinear(quantized, scale, zero_point)
 
 
-def _dequantize(q: FLOAT, scale: FLOAT, axis: int) -> FLOAT:
+def _dequantize(q: Any, scale: Any, axis: int) -> Any:
     return opset21.DequantizeLinear(q, scale, axis=axis)
 
 
@@ -223,9 +248,28 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _culprit(error: BaseException) -> str:
+def _culprit(error: BaseException, program: torch.export.ExportedProgram | None, graph: fx.GraphModule) -> str:
+    """The layer that the exporter stumbled over, as a person knows it."""
+    layers = {node.name: vocabulary.kind(graph, node) for node in graph.graph.nodes}
+    named = re.search(r"translating node %(\w+)", "\n".join(str(e) for e in _chain(error)))
+    if named and program is not None:
+        # The exporter translates a decomposed program, in which one operator may have become several.
+        for node in program.run_decompositions().graph.nodes:
+            if node.name == named.group(1):
+                paths = [path.split(".")[0] for path, _ in node.meta.get("nn_module_stack", {}).values()]
+                if found := [path for path in paths if path in layers]:
+                    return f"layer {found[0]}"
+    unknown = [name for name, kind in layers.items() if kind == "other"]
+    return f"layer {unknown[0]}" if unknown else "a layer"
+
+
+def _cause(error: BaseException) -> str:
     """The innermost cause, in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split())
-    return text[:240]
+    return " ".join(str(_chain(error)[-1]).split())[:240]
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    return chain

@@ -35,9 +35,7 @@ class Session:
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4:
             got = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "none"
-            raise TargetError(
-                f"{name}: expected one float input (n, channels, height, width), got {got}; export it so"
-            )
+            raise TargetError(f"{name}: expected one float input (n, channels, height, width), got {got}; export it so")
         self._session = session
         self._name = name
         self._input = inputs[0].name
