@@ -204,7 +204,11 @@ def _table(measured: tuple[Measurement, ...], fastest: Measurement) -> None:
             + ("| | | " if own else f"| {f['agreement']:.1%} | {f['sqnr_db']:.1f} dB ")
             + (f"| top-1 {f['top1']:.1%} " if own else f"| {100 * f['top1_change']:+.1f} ({low:+.1f} to {high:+.1f}) ")
             + f"| {m.latency_ms[1].median:.2f} ms | {m.latency_ms[2].median:.2f} ms "
-            + ("| |" if own else f"| {m.speedup[1].estimate:.2f}x ({m.speedup[1].low:.2f} to {m.speedup[1].high:.2f}) |")
+            + (
+                "| |"
+                if own
+                else f"| {m.speedup[1].estimate:.2f}x ({m.speedup[1].low:.2f} to {m.speedup[1].high:.2f}) |"
+            )
         )
     print(f"\nfastest peer: {fastest.name}")
 

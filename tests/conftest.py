@@ -17,9 +17,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SPEC = ModelSpec(
     name="tiny",
     input_shape=(3, 32, 32),
-    preprocessing=Preprocessing(
-        resize=32, crop=(32, 32), interpolation="bilinear", mean=(127.0,) * 3, std=(64.0,) * 3
-    ),
+    preprocessing=Preprocessing(resize=32, crop=(32, 32), interpolation="bilinear", mean=(127.0,) * 3, std=(64.0,) * 3),
     class_ids=("cat", "dog", "fish", "owl"),
     labels=("cat", "dog", "fish", "owl"),
 )
@@ -32,7 +30,9 @@ class TinyNet(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
         self.expand = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
-        self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
+        self.depthwise = nn.Sequential(
+            nn.Conv2d(16, 16, 3, 1, 1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU6()
+        )
         self.project = nn.Sequential(nn.Conv2d(16, 8, 1, bias=False), nn.BatchNorm2d(8))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(8, 4)

@@ -101,7 +101,9 @@ def measure(
         "measured": now,
     }
     return tuple(
-        _measurement(artifact, downloads[i], figures[i], [(race[0], race[i]) for race in races], plan, profile, conditions)
+        _measurement(
+            artifact, downloads[i], figures[i], [(race[0], race[i]) for race in races], plan, profile, conditions
+        )
         for i, artifact in enumerate(artifacts)
     )
 

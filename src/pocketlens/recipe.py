@@ -1,9 +1,9 @@
 """Recipes: chains of passes as values, checked, bound to a target, and run.
 
-    recipe = read("int8")                        # a shipped name, or a TOML file
-    recipe = bind(recipe, target.profile())      # fills what the target decides
-    check(recipe, model.facts)                   # refuses a wrong order before anything runs
-    model, records = run(recipe, model, context)
+recipe = read("int8")                        # a shipped name, or a TOML file
+recipe = bind(recipe, target.profile())      # fills what the target decides
+check(recipe, model.facts)                   # refuses a wrong order before anything runs
+model, records = run(recipe, model, context)
 """
 
 import tomllib
@@ -239,7 +239,7 @@ def pass_from_json(table: Json, place: int = 1) -> Pass:
     values = dict(table)
     name = values.pop("use", None)
     if not isinstance(name, str):
-        raise RecipeError(f"pass {place} needs `use = \"NAME\"`, got {name!r}")
+        raise RecipeError(f'pass {place} needs `use = "NAME"`, got {name!r}')
     kind = pass_class(name)
     known = {item.name for item in fields(kind)}
     if unknown := sorted(set(values) - known):

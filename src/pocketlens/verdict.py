@@ -18,7 +18,9 @@ SQNR_GAIN_DB = 0.5
 """What a corrective pass must win back to have paid."""
 
 
-def judge(name: str, before: Measurement, after: Measurement, *, speedup: Interval | None, corrects: bool = False) -> Verdict:
+def judge(
+    name: str, before: Measurement, after: Measurement, *, speedup: Interval | None, corrects: bool = False
+) -> Verdict:
     """Judge what came between two measurements.
 
     Args:

@@ -3,9 +3,9 @@ import sys
 import time
 
 import pytest
+from tests.cli.conftest import Cli
 
 from pocketlens.cli import VERBS
-from tests.cli.conftest import Cli
 
 
 def test_help_names_every_verb_and_is_quick(cli: Cli) -> None:

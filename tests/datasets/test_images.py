@@ -32,12 +32,7 @@ def png_of_size(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0"))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "TIFF", "PPM"])
@@ -210,9 +205,7 @@ def test_preprocess_without_resize_goes_straight_to_the_crop() -> None:
     image = noise(50, 30)
     settings = Preprocessing(resize=None, crop=(20, 24), interpolation="bilinear", std=(1.0, 1.0, 1.0))
     reference = transforms.Resize((20, 24), transforms.InterpolationMode.BILINEAR)(image)
-    assert np.array_equal(
-        preprocess(image, settings).transpose(1, 2, 0), np.asarray(reference, dtype=np.float32)
-    )
+    assert np.array_equal(preprocess(image, settings).transpose(1, 2, 0), np.asarray(reference, dtype=np.float32))
 
 
 def test_mean_and_std_by_hand() -> None:

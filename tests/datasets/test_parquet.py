@@ -43,9 +43,7 @@ def test_rows_in_order_over_row_groups(tmp_path: Path, as_struct: bool) -> None:
 
 
 def test_few_row_groups_are_held(tmp_path: Path) -> None:
-    images = parquet(
-        write(tmp_path / "a.parquet", pa.array([png(n) for n in range(20)]), None, rows_a_group=2)
-    )
+    images = parquet(write(tmp_path / "a.parquet", pa.array([png(n) for n in range(20)]), None, rows_a_group=2))
     list(images.batches(PLAIN, 4))
     assert len(images.items[0].images._groups) <= 2  # type: ignore[attr-defined]
 

@@ -104,9 +104,7 @@ for spec in ("sample", "x.parquet"):
     except DataError as error:
         print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert len(lines) == 2

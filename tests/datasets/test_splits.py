@@ -130,9 +130,7 @@ def test_no_content_lands_in_two_splits(classes: Path, write_photo: WritePhoto) 
         seen |= digests
 
 
-def test_given_splits_are_taken_and_the_others_carved_from_train(
-    tmp_path: Path, write_photo: WritePhoto
-) -> None:
+def test_given_splits_are_taken_and_the_others_carved_from_train(tmp_path: Path, write_photo: WritePhoto) -> None:
     for n in range(40):
         write_photo(tmp_path / "train" / IDS[n % 2] / f"{n:02}.png", n)
     write_photo(tmp_path / "test" / "bee" / "t.png", 100)

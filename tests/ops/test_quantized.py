@@ -5,8 +5,8 @@ from pocketlens.ops.half import Cast
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
     QuantizedConvTranspose2d,
-    QuantizedLinear,
     QuantizeDequantize,
+    QuantizedLinear,
 )
 
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from tests.conftest import SPEC, randomised
 from torch import Tensor, nn
 
 from pocketlens.models import vocabulary
 from pocketlens.models.canonical import canonicalise
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.types import Context, Model
-from tests.conftest import SPEC, randomised
 
 
 class OneConv(nn.Module):

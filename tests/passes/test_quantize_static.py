@@ -10,7 +10,7 @@ from pocketlens.datasets.folder import folder
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models import vocabulary
 from pocketlens.models.grids import plan_grids, without_grids
-from pocketlens.ops.quantized import QuantizedConv2d, QuantizedLinear, QuantizeDequantize
+from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize, QuantizedLinear
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.types import Context, Data, Model, Scheme

@@ -153,9 +153,7 @@ def stages() -> tuple[Stage, ...]:
     return (
         Stage(
             record=Record(name="FoldBatchNorm", config={}, summary={"folded": 49, "kept": 0}, seconds=0.21),
-            measurement=measurement(
-                "1 FoldBatchNorm", 18_570_000, {1: 11.7}, {1: (1.0, 0.985, 1.013)}, exact, val
-            ),
+            measurement=measurement("1 FoldBatchNorm", 18_570_000, {1: 11.7}, {1: (1.0, 0.985, 1.013)}, exact, val),
             verdict=Verdict(
                 name="FoldBatchNorm",
                 outcome="no difference",
@@ -173,9 +171,7 @@ def stages() -> tuple[Stage, ...]:
                 notes=("blocks_3_0_depthwise: 4 dead channels",),
                 seconds=11.8,
             ),
-            measurement=measurement(
-                "2 QuantizeStatic", 4_868_000, {1: 12.6}, {1: (0.931, 0.918, 0.945)}, rough, val
-            ),
+            measurement=measurement("2 QuantizeStatic", 4_868_000, {1: 12.6}, {1: (0.931, 0.918, 0.945)}, rough, val),
             verdict=Verdict(
                 name="QuantizeStatic",
                 outcome="paid",
@@ -186,12 +182,8 @@ def stages() -> tuple[Stage, ...]:
             ),
         ),
         Stage(
-            record=Record(
-                name="MatchMoments", config={}, summary={"layers": 49, "mean_gain": 1.0021}, seconds=9.4
-            ),
-            measurement=measurement(
-                "3 MatchMoments", 4_869_000, {1: 12.6}, {1: (0.929, 0.915, 0.944)}, mended, val
-            ),
+            record=Record(name="MatchMoments", config={}, summary={"layers": 49, "mean_gain": 1.0021}, seconds=9.4),
+            measurement=measurement("3 MatchMoments", 4_869_000, {1: 12.6}, {1: (0.929, 0.915, 0.944)}, mended, val),
             verdict=Verdict(
                 name="MatchMoments",
                 outcome="paid",
@@ -223,9 +215,7 @@ def layer_times(graph: str) -> tuple[Json, ...]:
     else:
         layers += [{"layer": f"add_{i}", "operator": "Add", "latency_ms": 0.03} for i in range(9)]
     total = sum(x["latency_ms"] for x in layers)
-    return tuple(
-        {**x, "share": x["latency_ms"] / total} for x in sorted(layers, key=lambda x: -x["latency_ms"])
-    )
+    return tuple({**x, "share": x["latency_ms"] / total} for x in sorted(layers, key=lambda x: -x["latency_ms"]))
 
 
 def photos(wanted: int = 8) -> tuple[Photo, ...]:
@@ -328,7 +318,15 @@ def lite0() -> ReportData:
                 },
             },
         },
-        seconds={"probe": 2.1, "passes": 21.4, "lower": 12.3, "measure": 61.0, "profile layers": 9.2, "write": 0.6, "total": 106.6},
+        seconds={
+            "probe": 2.1,
+            "passes": 21.4,
+            "lower": 12.3,
+            "measure": 61.0,
+            "profile layers": 9.2,
+            "write": 0.6,
+            "total": 106.6,
+        },
     )
 
 

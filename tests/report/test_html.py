@@ -229,9 +229,11 @@ def test_one_graph_and_one_thread(lite0: ReportData) -> None:
     half = replace(half, latency_ms={4: half.latency_ms[4]})
     base = replace(lite0.baseline, latency_ms={4: lite0.baseline.latency_ms[1]}, speedup={})
     verdict = replace(lite0.verdict, name="half")
-    data = replace(lite0, baseline=base, graphs=(half,), preferred="half", verdict=verdict, verdicts=(verdict,), stages=())
+    data = replace(
+        lite0, baseline=base, graphs=(half,), preferred="half", verdict=verdict, verdicts=(verdict,), stages=()
+    )
     page = check_sound(render(data))
-    assert "The half graph is 2.0× smaller than fp32 and as fast on this machine." in page.words
+    assert "The half graph is 2.00× smaller than fp32 and as fast on this machine." in page.words
 
 
 def test_an_existing_file_needs_force(lite0: ReportData, tmp_path: Path) -> None:
@@ -260,8 +262,8 @@ def test_a_browser_runs_it_under_its_policy(lite0: ReportData, tmp_path: Path) -
     run = subprocess.run(
         [
             chromium,
-            *"--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync".split(),
-            *"--disable-background-networking --disable-component-update --dump-dom".split(),
+            *["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+            *["--disable-background-networking", "--disable-component-update", "--dump-dom"],
             f"--user-data-dir={tmp_path / 'browser'}",
             (tmp_path / "report.html").as_uri(),
         ],

@@ -40,7 +40,9 @@ def _version(asked: bool) -> None:
 
 
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and end."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and end."
+    ),
 ) -> None:
     """From a trained model to the smallest, fastest file that keeps its accuracy."""
 
@@ -56,7 +58,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         _end("interrupted; nothing was written half", 130)
     except typer.TyperException as error:
-        error.show()
+        show = getattr(error, "show", None)  # typer's own usage errors know how to show themselves
+        if show is None:
+            _end(_one_line(error), error.exit_code)
+        show()
         sys.exit(error.exit_code)
     except PocketlensError as error:
         if debug:

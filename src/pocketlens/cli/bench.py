@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 
 def bench(
-    models: Annotated[list[str], typer.Argument(help="Bundles (b.lens, or b.lens:int8 for one graph), .onnx files, model names.")],
-    test: Annotated[str, typer.Option(help="Images to compare answers on: a folder, a .parquet file, or sample.")] = "sample:test",
+    models: Annotated[
+        list[str], typer.Argument(help="Bundles (b.lens, or b.lens:int8 for one graph), .onnx files, model names.")
+    ],
+    test: Annotated[
+        str, typer.Option(help="Images to compare answers on: a folder, a .parquet file, or sample.")
+    ] = "sample:test",
     weights: Annotated[Path | None, typer.Option(help="For a model name: its checkpoint, or the word random.")] = None,
     target: Annotated[str, typer.Option(help="The runtime.")] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts to time.")] = "1,2",
@@ -52,7 +56,9 @@ def bench(
                 f"(p10 {spread.p10:.2f}, p90 {spread.p90:.2f}){against}"
             )
         if m is not measured[0]:
-            console.say(f"  same answer as {measured[0].name}: {m.fidelity['agreement']:.1%} of {m.fidelity['n']} images")
+            console.say(
+                f"  same answer as {measured[0].name}: {m.fidelity['agreement']:.1%} of {m.fidelity['n']} images"
+            )
     console.finish({"models": {m.name: flat(m) for m in measured}})
 
 
@@ -83,7 +89,8 @@ def _artifacts(models: list[str], weights: Path | None, target: "Target", scratc
     if not specs:
         raise UsageError("an .onnx file does not say its preprocessing: put a bundle or a model name beside it")
     return [
-        a if isinstance(a, Artifact) else Artifact(name=str(a), target=target.name, spec=specs[0], graph=a) for a in made
+        a if isinstance(a, Artifact) else Artifact(name=str(a), target=target.name, spec=specs[0], graph=a)
+        for a in made
     ]
 
 

@@ -20,13 +20,15 @@ def devices(
     caches = ", ".join(f"{level} {size // 1024} KiB" for level, size in profile.caches_bytes.items())
     console.say(
         f"[bold]{profile.device}[/]  {profile.cpu}, {profile.system}",
-        f"\n  cores {profile.cores}, threads {profile.threads}, memory {profile.memory_bytes / 2**30:.0f} GiB, {caches}",
+        f"\n  {profile.cores} cores, {profile.threads} threads, {profile.memory_bytes / 2**30:.0f} GiB, {caches}",
         f"\n  instructions: {', '.join(profile.instructions) or 'none that matter'}",
         f"\n  runtime: {profile.runtime}",
     )
     for name, figures in profile.probe.items():
         mark = "[bold green]chosen[/]" if figures.get("chosen") else "      "
-        console.say(f"  {mark} {name:>10}  {figures.get('latency_ms', float('nan')):.3f} ms  {figures.get('reason', '')}")
+        console.say(
+            f"  {mark} {name:>10}  {figures.get('latency_ms', float('nan')):.3f} ms  {figures.get('reason', '')}"
+        )
     for name, value in profile.peak.items():
         console.say(f"  peak {name}: {value:.1f}")
     console.finish(profile_json(profile))

@@ -1,6 +1,7 @@
 """From the words of a command line to models, images and targets."""
 
 from pathlib import Path
+from typing import Literal
 
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.types import Data, ImageSet, Model, Target
@@ -61,7 +62,7 @@ def load_data(
 
     ids, labels = model.spec.class_ids, model.spec.labels
 
-    def load(spec: str, part: str) -> ImageSet:
+    def load(spec: str, part: Literal["calibration", "validation", "test"]) -> ImageSet:
         return splits.load(spec, ids, labels, part=part)
 
     found = splits.load_data(data, ids, labels) if data is not None else Data()
@@ -80,7 +81,9 @@ def load_data(
         # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
         found = replace(found, validation=load("sample", "validation") if calibration is None else found.calibration)
     if found.test is None:
-        found = replace(found, test=load("sample", "test") if data is None and calibration is None else found.validation)
+        found = replace(
+            found, test=load("sample", "test") if data is None and calibration is None else found.validation
+        )
     return found
 
 
@@ -92,7 +95,7 @@ def load_target(name: str) -> Target:
 
 
 def read_threads(text: str) -> tuple[int, ...]:
-    """ "1,2" -> (1, 2)."""
+    """Thread counts from words like 1,2. Raises ConfigError."""
     try:
         threads = tuple(int(part) for part in text.split(","))
     except ValueError:

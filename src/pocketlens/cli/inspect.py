@@ -8,7 +8,9 @@ import typer
 
 def inspect(
     model: Annotated[str, typer.Argument(help="A model as squeeze takes it, or a .lens bundle.")],
-    weights: Annotated[Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")
+    ] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
@@ -23,7 +25,7 @@ def inspect(
         _model(console, model, weights, classes, layers)
 
 
-def _model(console, name: str, weights: Path | None, classes: Path | None, every_layer: bool) -> None:  # noqa: ANN001
+def _model(console, name: str, weights: Path | None, classes: Path | None, every_layer: bool) -> None:
     from collections import Counter
     from dataclasses import asdict
 
@@ -43,8 +45,8 @@ def _model(console, name: str, weights: Path | None, classes: Path | None, every
     console.say(
         f"[bold]{model.spec.name}[/]  {parameters / 1e6:.2f} M parameters ({parameters * 4 / 1e6:.1f} MB in float32), "
         f"{macs / 1e6:.0f} M multiply-accumulates\n"
-        f"  input {'x'.join(map(str, model.spec.input_shape))}: short side {p.resize} {p.interpolation}, centre {p.crop}, "
-        f"(pixel - {p.mean}) / {p.std}\n"
+        f"  input {'x'.join(map(str, model.spec.input_shape))}: short side {p.resize} {p.interpolation}, "
+        f"centre {p.crop}, (pixel - {p.mean}) / {p.std}\n"
         f"  {len(model.spec.class_ids) or 'unnamed'} classes; {', '.join(sorted(model.facts)) or 'no batch norm'}\n"
         f"  {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
     )
@@ -71,7 +73,7 @@ def _model(console, name: str, weights: Path | None, classes: Path | None, every
     )
 
 
-def _bundle(console, path: Path) -> None:  # noqa: ANN001
+def _bundle(console, path: Path) -> None:
     from pocketlens.bundle.archive import open_bundle
 
     with open_bundle(path) as bundle:

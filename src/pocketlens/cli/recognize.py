@@ -31,7 +31,7 @@ def recognize(
             _stream(recognizer, camera if camera is not None else video, every_ms, top_k, as_json)
 
 
-def _photos(recognizer, images: list[Path], top_k: int, as_json: bool) -> None:  # noqa: ANN001
+def _photos(recognizer, images: list[Path], top_k: int, as_json: bool) -> None:
     import json
     import sys
     from dataclasses import asdict
@@ -58,7 +58,7 @@ def _photos(recognizer, images: list[Path], top_k: int, as_json: bool) -> None: 
         raise DataError("no image could be read")
 
 
-def _stream(recognizer, source, every_ms: int, top_k: int, as_json: bool) -> None:  # noqa: ANN001
+def _stream(recognizer, source, every_ms: int, top_k: int, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 

@@ -11,14 +11,28 @@ if TYPE_CHECKING:
 
 
 def squeeze(
-    model: Annotated[str, typer.Argument(help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory or a stored graph.")],
+    model: Annotated[
+        str, typer.Argument(help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory or a stored graph.")
+    ],
     recipe: Annotated[str, typer.Option(help="A shipped recipe (int8, half) or a TOML file.")] = "int8",
-    out: Annotated[Path | None, typer.Option(help="The bundle to write; the report goes beside it. [default: NAME.lens]")] = None,
-    data: Annotated[Path | None, typer.Option(help="A folder with train/, val/, test/, or with class folders to be split.")] = None,
-    calibration: Annotated[str | None, typer.Option(help="Images that set the ranges: a folder, a .parquet file, or sample.")] = None,
-    calibration_images: Annotated[int | None, typer.Option(help="Use so many of them, spread evenly. [default: all]", min=1)] = None,
-    test: Annotated[str | None, typer.Option(help="Images for the final measurement; class folders make it accuracy.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle to write; the report goes beside it. [default: NAME.lens]")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with train/, val/, test/, or with class folders to be split.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Images that set the ranges: a folder, a .parquet file, or sample.")
+    ] = None,
+    calibration_images: Annotated[
+        int | None, typer.Option(help="Use so many of them, spread evenly. [default: all]", min=1)
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Images for the final measurement; class folders make it accuracy.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")
+    ] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
     target: Annotated[str, typer.Option(help="The runtime to make it for and measure it on.")] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts to time, the first in headlines.")] = "1,2",
@@ -32,10 +46,10 @@ def squeeze(
     import sys
 
     from pocketlens.cli import inputs
-    from pocketlens.targets.cache import cache_folder
     from pocketlens.cli.console import Console
     from pocketlens.squeeze.plan import SqueezePlan, check_output
     from pocketlens.squeeze.run import run
+    from pocketlens.targets.cache import cache_folder
 
     console = Console(as_json)
     destination = out or Path(f"{Path(model.replace(':', '_')).stem}.lens")

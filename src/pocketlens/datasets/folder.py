@@ -64,15 +64,9 @@ def folder(path: str | Path, class_ids: Sequence[str] = (), labels: Sequence[str
     _require_folder(root)
     try:
         loose = [Path(entry.path) for entry in _entries(root) if _is_image(entry)]
-        classes = {
-            entry.name: tuple(_images(Path(entry.path), (root,)))
-            for entry in _entries(root)
-            if entry.is_dir()
-        }
+        classes = {entry.name: tuple(_images(Path(entry.path), (root,))) for entry in _entries(root) if entry.is_dir()}
     except OSError as error:
-        raise DataError(
-            f"expected a folder that can be listed, got {root} ({error}); check its permissions"
-        ) from error
+        raise DataError(f"expected a folder that can be listed, got {root} ({error}); check its permissions") from error
     filled = [name for name, files in classes.items() if files]
     outputs = match(filled, class_ids, labels, where=str(root))
     _refuse_splits(root, filled, known=outputs is not None)
@@ -91,9 +85,7 @@ def folder(path: str | Path, class_ids: Sequence[str] = (), labels: Sequence[str
             f"expected images ({' '.join(sorted(EXTENSIONS))}) in {root}, got none; "
             "give a folder of images, or of one sub-folder a class"
         )
-    items = tuple(
-        FileItem(key=file.relative_to(root).as_posix(), label=label, path=file) for file, label in placed
-    )
+    items = tuple(FileItem(key=file.relative_to(root).as_posix(), label=label, path=file) for file, label in placed)
     return LazyImageSet(
         name=root.resolve().name or str(root), items=items, labelled=outputs is not None, notes=tuple(notes)
     )
@@ -131,9 +123,7 @@ def _refuse_splits(root: Path, names: Sequence[str], *, known: bool) -> None:
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
     """What is not hidden in a folder, by name: the same order on every file system."""
     with os.scandir(folder) as found:
-        visible = [
-            entry for entry in found if not entry.name.startswith(".") and entry.name != _ARCHIVE_LITTER
-        ]
+        visible = [entry for entry in found if not entry.name.startswith(".") and entry.name != _ARCHIVE_LITTER]
     return sorted(visible, key=lambda entry: entry.name)
 
 

@@ -139,9 +139,7 @@ class LazyImageSet:
             yield _batch(inputs, items)
         if not readable:
             first = next(iter(self._skipped.values()), "the set is empty")
-            raise DataError(
-                f"expected readable images in {self.name}, got none of {len(self)} (the first: {first})"
-            )
+            raise DataError(f"expected readable images in {self.name}, got none of {len(self)} (the first: {first})")
 
     def _decoded(
         self, preprocessing: Preprocessing

@@ -69,9 +69,7 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.I
         with source.open("rb") as stream:
             return decode(stream, max_pixels=max_pixels)
     except OSError as error:
-        raise ImageError(
-            f"{source.name}: cannot be read ({error.strerror or error}); check the path"
-        ) from error
+        raise ImageError(f"{source.name}: cannot be read ({error.strerror or error}); check the path") from error
     except ImageError as error:
         raise ImageError(f"{source.name}: {error}") from error
 
@@ -84,9 +82,7 @@ def decode(stream: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     found = next(((name, reader) for name, begins, reader in _READERS if begins.match(head)), None)
     if found is None:
         names = ", ".join(name for name, _, _ in _READERS)
-        raise ImageError(
-            f"expected one of {names}, got a file that begins with {head[:8]!r}; convert or remove it"
-        )
+        raise ImageError(f"expected one of {names}, got a file that begins with {head[:8]!r}; convert or remove it")
     name, reader = found
     stream.seek(0)
     try:
@@ -103,9 +99,7 @@ def decode(stream: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(
-            f"expected a {name} that fits into memory, this one does not; scale it down"
-        ) from error
+        raise ImageError(f"expected a {name} that fits into memory, this one does not; scale it down") from error
     except Exception as error:
         # Pillow's readers raise nearly anything on damaged bytes, and one such file must not end a run.
         raise ImageError(
@@ -123,9 +117,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.f
     Raises: ImageError if the picture is not RGB, or so narrow that resizing it would fill the memory.
     """
     if image.mode != "RGB":
-        raise ImageError(
-            f"expected an RGB image, got mode {image.mode}; open it with open_image or convert it"
-        )
+        raise ImageError(f"expected an RGB image, got mode {image.mode}; open it with open_image or convert it")
     height, width = preprocessing.crop
     resample = _FILTERS[preprocessing.interpolation]
     if preprocessing.resize is None:
@@ -171,9 +163,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _eight_bits(image).convert("RGB")
     if image.mode == "F":
-        raise ImageError(
-            "expected 8 or 16 bits a pixel, got floats, whose range is unknown; save it with 8 bits"
-        )
+        raise ImageError("expected 8 or 16 bits a pixel, got floats, whose range is unknown; save it with 8 bits")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

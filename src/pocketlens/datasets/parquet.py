@@ -109,9 +109,7 @@ def parquet(
     file = _open(path)
     columns = file.schema_arrow.names
     if image_column not in columns:
-        raise DataError(
-            f"expected a column {image_column!r} in {path}, got only {', '.join(columns)}; rename one"
-        )
+        raise DataError(f"expected a column {image_column!r} in {path}, got only {', '.join(columns)}; rename one")
     _require_binary(path, image_column, file.schema_arrow.field(image_column).type)
     if not file.metadata.num_rows:
         raise DataError(f"expected images in {path}, got no rows; give a file that holds some")
@@ -120,9 +118,7 @@ def parquet(
     if label_column in columns:
         outputs = _labels(path, file, label_column, class_ids, labels)
     else:
-        notes = (
-            f"{path.name} has no column {label_column!r} (only {', '.join(columns)}), so it is unlabelled",
-        )
+        notes = (f"{path.name} has no column {label_column!r} (only {', '.join(columns)}), so it is unlabelled",)
     images = ParquetImages(path, file, image_column)
     places = (
         (group, row)
@@ -130,9 +126,7 @@ def parquet(
         for row in range(file.metadata.row_group(group).num_rows)
     )
     items = tuple(
-        RowItem(
-            key=f"{path.name}#{n}", label=outputs[n] if outputs else -1, images=images, group=group, row=row
-        )
+        RowItem(key=f"{path.name}#{n}", label=outputs[n] if outputs else -1, images=images, group=group, row=row)
         for n, (group, row) in enumerate(places)
     )
     return LazyImageSet(name=path.stem, items=items, labelled=outputs is not None, notes=notes)
@@ -151,9 +145,7 @@ def _open(path: Path) -> Any:
     try:
         return pyarrow_parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"expected a parquet file, got {path}, which is none or is cut short ({error})"
-        ) from error
+        raise DataError(f"expected a parquet file, got {path}, which is none or is cut short ({error})") from error
 
 
 def _require_binary(path: Path, column: str, kind: Any) -> None:
@@ -170,9 +162,7 @@ def _require_binary(path: Path, column: str, kind: Any) -> None:
         )
 
 
-def _labels(
-    path: Path, file: Any, column: str, class_ids: Sequence[str], labels: Sequence[str]
-) -> list[int] | None:
+def _labels(path: Path, file: Any, column: str, class_ids: Sequence[str], labels: Sequence[str]) -> list[int] | None:
     """One output index a row; None if the labels are names of which the model knows none."""
     import pyarrow
     from pyarrow import types
@@ -180,18 +170,14 @@ def _labels(
     try:
         values = file.read(columns=[column]).column(column)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"expected an intact parquet file, got a corrupt {path} ({error}); fetch it again"
-        ) from error
+        raise DataError(f"expected an intact parquet file, got a corrupt {path} ({error}); fetch it again") from error
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
     rows: list[Any] = values.to_pylist()
     if types.is_string(kind) or types.is_large_string(kind):
         known = match({name for name in rows if name is not None}, class_ids, labels, where=str(path))
         return None if known is None else [-1 if name is None else known[name] for name in rows]
     if not types.is_integer(kind):
-        raise DataError(
-            f"expected integers or strings in column {column!r} of {path}, got {kind}; convert it"
-        )
+        raise DataError(f"expected integers or strings in column {column!r} of {path}, got {kind}; convert it")
     outputs = [-1 if value is None else value for value in rows]
     classes = len(class_ids) or len(labels)
     if classes and not -1 <= min(outputs) <= max(outputs) < classes:

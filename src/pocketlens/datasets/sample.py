@@ -151,14 +151,10 @@ def _crop(path: Path, number: int) -> CropItem:
     key = f"{path.name}#{number}"
     if number == 0:
         return CropItem(key=key, path=path, box=(0.0, 0.0, 1.0, 1.0), mirrored=False)
-    dice = Random(
-        key
-    )  # of all its methods, only random() is promised to stay the same between Python versions
+    dice = Random(key)  # of all its methods, only random() is promised to stay the same between Python versions
     width, height = (_SMALLEST + (1 - _SMALLEST) * dice.random() for _ in range(2))
     left, top = (1 - width) * dice.random(), (1 - height) * dice.random()
-    return CropItem(
-        key=key, path=path, box=(left, top, left + width, top + height), mirrored=dice.random() < 0.5
-    )
+    return CropItem(key=key, path=path, box=(left, top, left + width, top + height), mirrored=dice.random() < 0.5)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,7 @@ def load(
     return DATASETS[kind](str(path), class_ids, labels)
 
 
-def load_data(
-    root: str | Path, class_ids: Sequence[str] = (), labels: Sequence[str] = (), *, seed: int = 0
-) -> Data:
+def load_data(root: str | Path, class_ids: Sequence[str] = (), labels: Sequence[str] = (), *, seed: int = 0) -> Data:
     """The splits of a dataset.
 
     `root` may hold a folder or a parquet file for each split, called as in `folder.SPLIT_NAMES`; a split that
@@ -99,9 +97,7 @@ def carve(images: LazyImageSet, n: int, seed: int = 0) -> tuple[LazyImageSet, La
     Raises: ConfigError for an `n` out of range; DataError if the images are all copies of one another.
     """
     if not 0 < n < len(images):
-        raise ConfigError(
-            f"`n` must lie in 1..{len(images) - 1} to leave some of {len(images)} images, got {n}"
-        )
+        raise ConfigError(f"`n` must lie in 1..{len(images) - 1} to leave some of {len(images)} images, got {n}")
     copies: dict[bytes, list[int]] = {}
     for index, digest in enumerate(images.digests()):
         copies.setdefault(digest, []).append(index)
@@ -139,8 +135,7 @@ def _find_splits(root: Path, class_ids: Sequence[str]) -> dict[str, Path]:
                 continue
             if split in found:
                 raise DataError(
-                    f"expected one {split} split in {root}, got {found[split].name} and {path.name}; "
-                    "remove one"
+                    f"expected one {split} split in {root}, got {found[split].name} and {path.name}; remove one"
                 )
             found[split] = path
     return found
@@ -168,9 +163,7 @@ def _shares(sizes: dict[int, int], n: int, seed: int) -> dict[int, int]:
     """
     total = sum(sizes.values())
     shares = {label: n * size // total for label, size in sizes.items()}
-    order = sorted(
-        sizes, key=lambda label: (sizes[label] == 1, -(n * sizes[label] % total), _lot(seed, label))
-    )
+    order = sorted(sizes, key=lambda label: (sizes[label] == 1, -(n * sizes[label] % total), _lot(seed, label)))
     for label in order[: n - sum(shares.values())]:
         shares[label] += 1
     return shares

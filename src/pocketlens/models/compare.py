@@ -24,9 +24,7 @@ def layer_errors(reference: Model, model: Model, images: Iterable[Tensor]) -> tu
     """
     theirs = {n.name for n in reference.graph.graph.nodes}
     layers = [
-        n.name
-        for n in model.graph.graph.nodes
-        if n.name in theirs and vocabulary.kind(model.graph, n) in _COMPARED
+        n.name for n in model.graph.graph.nodes if n.name in theirs and vocabulary.kind(model.graph, n) in _COMPARED
     ]
     kinds = {n.name: vocabulary.kind(model.graph, n) for n in model.graph.graph.nodes}
     signal = dict.fromkeys(layers, 0.0)

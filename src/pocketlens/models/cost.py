@@ -70,7 +70,9 @@ def _parameters(graph: fx.GraphModule, node: fx.Node) -> int:
     if node.op == "get_attr":
         return getattr(graph, str(node.target)).numel()
     module = graph.get_submodule(str(node.target))
-    extra = module.codes.numel() if isinstance(module, QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear) else 0
+    extra = (
+        module.codes.numel() if isinstance(module, QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear) else 0
+    )
     return extra + sum(p.numel() for p in module.parameters())
 
 
@@ -89,5 +91,3 @@ def _macs(graph: fx.GraphModule, node: fx.Node, shape: tuple[int, ...], inputs: 
         queries, keys = inputs[0], inputs[1]
         return 2 * math.prod(queries) * keys[-2]
     return 0
-
-

@@ -49,19 +49,17 @@ def _replacement(module: nn.Module) -> nn.Module:
         return _with_activation(module, _plain_batch_norm(module))
     if isinstance(module, nn.GroupNorm | nn.LayerNorm) and hasattr(module, "act"):
         plain = copy.copy(module)
-        plain.__class__ = nn.GroupNorm if isinstance(module, nn.GroupNorm) else nn.LayerNorm
+        object.__setattr__(plain, "__class__", nn.GroupNorm if isinstance(module, nn.GroupNorm) else nn.LayerNorm)
         return _with_activation(module, plain)
     return module
 
 
 def _with_activation(module: nn.Module, norm: nn.Module) -> nn.Module:
-    """timm's BatchNormAct2d and its kin: norm, then dropout (nothing in evaluation), then activation."""
+    """Timm's BatchNormAct2d and its kin: norm, then dropout (nothing in evaluation), then activation."""
     return nn.Sequential(norm, module.act)  # pyright: ignore[reportArgumentType]
 
 
 def _plain_batch_norm(module: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    plain = nn.BatchNorm2d(
-        module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
-    )
+    plain = nn.BatchNorm2d(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
     plain.load_state_dict(module.state_dict(), strict=False)
     return plain.train(module.training)

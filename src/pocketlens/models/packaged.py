@@ -47,7 +47,7 @@ def efficientnet_lite(name: str, weights: Path | None) -> tuple[nn.Module, Model
     with contextlib.redirect_stdout(io.StringIO()):  # the package prints while it builds
         module = EfficientNet.from_name(f"efficientnet-lite{number}", num_classes=outputs)
     # Its local-pooling branch prints at each forward pass and computes the same mean.
-    module._global_params = module._global_params._replace(local_pooling=False)
+    module._global_params = module._global_params._replace(local_pooling=False)  # pyright: ignore
     if path is not None:
         checkpoint.fit(module, tensors, path)
     ids, labels = imagenet_classes() if outputs == 1000 and (weights is None or random) else ((), ())

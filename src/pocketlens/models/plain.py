@@ -1,6 +1,8 @@
 """After tracing: make subclasses of leaves the plain class, and their hidden padding explicit."""
 
+import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,29 +31,25 @@ def plain_leaf(path: str, module: nn.Module, shape: tuple[int, ...] | None) -> t
         if getattr(module, "padding", None) == "same" and isinstance(module, nn.Conv2d) and shape:
             return _same_padded(path, module, shape)
         if isinstance(module, nn.MaxPool2d) and module.return_indices:
-            raise UnsupportedModelError(f"{path} returns indices of its maxima, which the canonical graph cannot express")
-        return None, _copied(module)
+            raise UnsupportedModelError(
+                f"{path} returns indices of its maxima, which the canonical graph cannot express"
+            )
+        return None, copy.deepcopy(module).eval()
     if isinstance(module, nn.Conv2d) and shape:
         return _same_padded(path, module, shape)
     for plain in (nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d, nn.Embedding, nn.Conv1d, nn.ConvTranspose2d):
         if isinstance(module, plain):
             fields = {f: _value(module, f) for f in LEAVES[plain].fields}
-            copy = plain(**fields)
-            copy.load_state_dict(module.state_dict(), strict=False)
-            return None, copy.eval()
+            same = plain(**fields)
+            same.load_state_dict(module.state_dict(), strict=False)
+            return None, same.eval()
     raise UnsupportedModelError(
         f"{path} is a {type(module).__name__}, which the canonical graph cannot express; "
         f"replace it by one of: {', '.join(sorted(leaf.__name__ for leaf in LEAVES))}"
     )
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(module).eval()
-
-
-def _value(module: nn.Module, field: str) -> object:
+def _value(module: nn.Module, field: str) -> Any:
     return module.bias is not None if field == "bias" else getattr(module, field)
 
 

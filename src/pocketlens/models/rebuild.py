@@ -99,7 +99,9 @@ class Rebuilder:
             return self._tensor(str(node.target))
         if node.op == "call_module":
             return self._module(node)
-        target, args, kwargs = node.target, self._map(node.args), dict(self._map(node.kwargs))
+        target: Any = node.target
+        args: list[Any] = list(self._map(node.args))
+        kwargs: dict[str, Any] = dict(self._map(node.kwargs))
         kwargs.pop("inplace", None)
         if target in _CHECKS:
             return None
@@ -125,12 +127,12 @@ class Rebuilder:
         if target in _RESHAPES:
             return self._reshape(node, args[0])
         if target == "expand" or target == "expand_as":
-            return self._expand(node, args)
+            return self._expand(node, tuple(args))
         if target == "size" or (target is getattr and args[1] == "shape"):
             return _Sizes(self._graph, args[0]) if len(args) < 2 or target is getattr else self._size(args[0], args[1])
         if target is operator.getitem and isinstance(args[0], _Sizes):
             return self._size(args[0].tensor, args[1])
-        return self._call(node, target, args, kwargs)
+        return self._call(node, target, tuple(args), kwargs)
 
     def _call(self, node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
         target = _CALLS.get(target, target)
@@ -205,7 +207,7 @@ class Rebuilder:
             count += 1
             name = f"{base}_{count}"
         if hasattr(leaf, "inplace"):
-            leaf.inplace = False  # pyright: ignore[reportAttributeAccessIssue]
+            setattr(leaf, "inplace", False)  # noqa: B010
         self._root.add_module(name, leaf)
         if path:
             self._placed[path] = name

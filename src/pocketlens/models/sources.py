@@ -41,7 +41,9 @@ def load(name: str, *, weights: Path | None = None, classes: Sequence[str] | Non
     """
     path = Path(name)
     if path.suffix in (".onnx", ".pt2"):
-        raise UnsupportedModelError(f"{name}: models that come as {path.suffix} are not read yet; give the PyTorch model")
+        raise UnsupportedModelError(
+            f"{name}: models that come as {path.suffix} are not read yet; give the PyTorch model"
+        )
     if path.suffix == ".graph" or (path / "graph.json").is_file():
         if weights is not None:
             raise WeightsError(f"{name} is a stored graph with weights of its own; leave --weights out")
@@ -77,5 +79,3 @@ def _named(model: Model, classes: Sequence[str] | None) -> Model:
     if len(classes) != outputs:
         raise ModelError(f"{model.spec.name} has {outputs} outputs, --classes names {len(classes)}")
     return replace(model, spec=replace(model.spec, class_ids=tuple(classes), labels=tuple(classes)))
-
-

@@ -5,7 +5,6 @@ A stored model is a folder, NAME.graph/, with graph.json (nodes, leaves, spec, f
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -47,7 +46,7 @@ def save(model: Model, path: Path) -> None:
         (building / "weights.safetensors").write_bytes(to_bytes(_tensors(model.graph)))
         if path.exists():
             shutil.rmtree(path)
-        os.replace(building, path)
+        building.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -130,9 +129,7 @@ def _leaf_to_json(name: str, module: nn.Module) -> Json:
     leaf = vocabulary.LEAVES.get(type(module))
     if leaf is None:
         raise ModelError(f"{name} is a {type(module).__name__}, which is not in the vocabulary")
-    fields = {
-        field: module.bias is not None if field == "bias" else getattr(module, field) for field in leaf.fields
-    }
+    fields = {field: module.bias is not None if field == "bias" else getattr(module, field) for field in leaf.fields}
     dtype = next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
     return {"class": type(module).__name__, "fields": fields, "half": dtype == torch.float16}
 
@@ -143,7 +140,7 @@ def _leaf_from_json(name: str, table: Json, tensors: dict[str, Tensor]) -> nn.Mo
         raise ModelError(f"{name} is a {table['class']!r}, which is not in the vocabulary")
     if unknown := set(table["fields"]) - set(vocabulary.LEAVES[kind].fields):
         raise ModelError(f"{name}: {table['class']} has no field {', '.join(sorted(unknown))}")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in table["fields"].items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table["fields"].items()}
     if table["class"] in _QUANTIZED:
         own = {key: tensors.get(f"{name}.{key}") for key in ("codes", "weight_scale", "bias")}
         return kind(**own, **fields)

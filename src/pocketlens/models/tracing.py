@@ -86,7 +86,9 @@ class _Watcher(fx.Interpreter):
             value = super().run_node(n)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise UnsupportedModelError(f"{n.target} ({n.name}) fails on an input of the model's size: {reason}") from error
+            raise UnsupportedModelError(
+                f"{n.target} ({n.name}) fails on an input of the model's size: {reason}"
+            ) from error
         self.seen[n] = _noted(value)
         return value
 

@@ -30,8 +30,8 @@ from pocketlens.ops.half import Cast
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
     QuantizedConvTranspose2d,
-    QuantizedLinear,
     QuantizeDequantize,
+    QuantizedLinear,
 )
 
 
@@ -160,7 +160,7 @@ def kind(graph: fx.GraphModule, node: fx.Node) -> str:
         return leaf.kind
     if node.op == "call_method":
         return METHODS.get(str(node.target), "other")
-    found = FUNCTIONS.get(node.target, "other")  # pyright: ignore[reportArgumentType]
+    found = FUNCTIONS.get(node.target, "other") if callable(node.target) else "other"
     if found == "mean" and len(node.args) > 1 and _spatial(node.args[1]):
         return "global_avg_pool"
     return found

@@ -71,7 +71,9 @@ def from_torchvision(name: str, weights: Path | None) -> Loaded:
     if short not in models.list_models(module=models):
         raise UnknownNameError("torchvision model", short, models.list_models(module=models))
     tensors = _tensors(weights)
-    outputs = checkpoint.head_outputs(tensors, ("fc", "classifier.1", "classifier.3", "classifier.6", "head", "heads.head"))
+    outputs = checkpoint.head_outputs(
+        tensors, ("fc", "classifier.1", "classifier.3", "classifier.6", "head", "heads.head")
+    )
     arguments = {} if outputs is None else {"num_classes": outputs}
     pretrained = {"weights": "DEFAULT"} if weights is None else {"weights": None}
     module = _made(lambda: models.get_model(short, **pretrained, **arguments), name, weights)
@@ -121,7 +123,9 @@ def from_factory(name: str, weights: Path | None) -> Loaded:
     )
     preprocessing = getattr(module, "preprocessing", plain)
     if not isinstance(preprocessing, Preprocessing):
-        raise ModelError(f"`preprocessing` of {name} must be a pocketlens Preprocessing, got {type(preprocessing).__name__}")
+        raise ModelError(
+            f"`preprocessing` of {name} must be a pocketlens Preprocessing, got {type(preprocessing).__name__}"
+        )
     height, width = preprocessing.crop
     return module, ModelSpec(name=attribute, input_shape=(3, height, width), preprocessing=preprocessing)
 

@@ -87,9 +87,7 @@ class QuantizedConv2d(_Coded):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     @classmethod
-    def of(
-        cls, conv: nn.Conv2d, codes: Tensor, weight_scale: Tensor, storage: Literal["uint8", "int8"]
-    ) -> Self:
+    def of(cls, conv: nn.Conv2d, codes: Tensor, weight_scale: Tensor, storage: Literal["uint8", "int8"]) -> Self:
         """The same convolution on `codes`."""
         geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
         return cls(codes, weight_scale, conv.bias, storage, *geometry)  # pyright: ignore[reportArgumentType]
@@ -137,9 +135,7 @@ class QuantizedLinear(_Coded):
     """Linear on integer codes; codes (out, in), `weight_scale` () or (out,)."""
 
     @classmethod
-    def of(
-        cls, linear: nn.Linear, codes: Tensor, weight_scale: Tensor, storage: Literal["uint8", "int8"]
-    ) -> Self:
+    def of(cls, linear: nn.Linear, codes: Tensor, weight_scale: Tensor, storage: Literal["uint8", "int8"]) -> Self:
         """The same layer on `codes`."""
         return cls(codes, weight_scale, linear.bias, storage)
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 
 from pocketlens.errors import ConfigError
+from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import quantized_steps
-from pocketlens.models.calibration import correction_images
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 

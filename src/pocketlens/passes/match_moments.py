@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pocketlens.errors import ConfigError
+from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import Step, quantized_steps
-from pocketlens.models.calibration import correction_images
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 

@@ -15,8 +15,8 @@ from pocketlens.ops.observers import Observer, ObserverName, grid_parameters, ob
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
     QuantizedConvTranspose2d,
-    QuantizedLinear,
     QuantizeDequantize,
+    QuantizedLinear,
 )
 from pocketlens.types import (
     Context,
@@ -73,7 +73,7 @@ class QuantizeStatic:
         """Return the model on integer grids."""
         start = time.perf_counter()
         if isinstance(self.scheme, str):
-            raise ConfigError("`scheme` is still \"auto\": bind the recipe to a target's profile first")
+            raise ConfigError('`scheme` is still "auto": bind the recipe to a target\'s profile first')
         if context.data.calibration is None:
             raise DataError("QuantizeStatic needs calibration images, got none: pass --calibration DIR or --data DIR")
         result = clone(model)

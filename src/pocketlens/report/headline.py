@@ -105,7 +105,12 @@ def _size(data: ReportData) -> Headline:
     conditions = "what a user downloads"
     if not (figures.present(before) and figures.present(after)):
         return Headline(
-            label="Download", figure="–", unit=figures.NOT_MEASURED, tone="unknown", detail=detail, conditions=conditions
+            label="Download",
+            figure="–",
+            unit=figures.NOT_MEASURED,
+            tone="unknown",
+            detail=detail,
+            conditions=conditions,
         )
     words = _size_words(data.baseline, data.result)
     if words == "no smaller":
@@ -150,7 +155,8 @@ def _fidelity(data: ReportData) -> Headline:
         return Headline(
             label="Fidelity", figure="–", unit=figures.NOT_MEASURED, tone="unknown", detail=detail, conditions=images
         )
-    tone = "same" if same >= _SEEN_AGREEMENT else "worse"
+    assert same is not None
+    tone: Tone = "same" if same >= _SEEN_AGREEMENT else "worse"
     conditions = f"agreement with the original, not accuracy: no labels; {images}"
     if figures.known(interval[0]) and figures.known(interval[1]):
         conditions += f"; 90% interval {figures.percent(interval[0])} to {figures.percent(interval[1])}"
@@ -171,7 +177,7 @@ def _accuracy(data: ReportData, images: str) -> Headline:
     detail = f"{figures.percent(before)} → {figures.percent(found.get('top1'))}"
     conditions = f"paired 90% interval {figures.points_range(low, high)}; {images}"
     tone: Tone = "unknown"
-    if figures.known(low) and figures.known(high):
+    if low is not None and high is not None:
         tone = "same" if low <= 0 <= high else "better" if low > 0 else "worse"
     unit = "pt top-1: no difference" if tone == "same" else "pt top-1"
     figure = figures.points(found["top1_change"]).removesuffix(" pt")

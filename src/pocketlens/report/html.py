@@ -47,23 +47,27 @@ def render(data: ReportData) -> str:
 
     style = (_HERE / "style.css").read_text("utf-8")
     script = (_HERE / "script.js").read_text("utf-8")
-    return _environment().get_template("template.html").render(
-        data=data,
-        style=Markup(style),  # noqa: S704  our own files, not input
-        script=Markup(script),  # noqa: S704
-        policy=_policy(style, script),
-        headlines=headline.headlines(data),
-        sentence=headline.sentence(data),
-        measured=tables.measured(data),
-        size_bars={f: tables.size_bars(data, f) for f in ("size_bytes", "disk_bytes", "peak_memory_bytes")},
-        latency_rows=tables.latency_rows(data),
-        layer_times=tables.layer_times(data),
-        splits=tables.splits(data),
-        skipped=tables.skipped(data),
-        fidelity_steps=plots.FIDELITY_STEPS,
-        # SVG text scales with its picture: a phone gets a picture of its own, so that labels stay legible.
-        paretos=(("wide", plots.pareto(data, 960, 400)), ("narrow", plots.pareto(data, 360, 340))),
-        errors=(("wide", plots.layer_errors(data, 960, 280)), ("narrow", plots.layer_errors(data, 360, 260))),
+    return (
+        _environment()
+        .get_template("template.html")
+        .render(
+            data=data,
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
+            headlines=headline.headlines(data),
+            sentence=headline.sentence(data),
+            measured=tables.measured(data),
+            size_bars={f: tables.size_bars(data, f) for f in ("size_bytes", "disk_bytes", "peak_memory_bytes")},
+            latency_rows=tables.latency_rows(data),
+            layer_times=tables.layer_times(data),
+            splits=tables.splits(data),
+            skipped=tables.skipped(data),
+            fidelity_steps=plots.FIDELITY_STEPS,
+            # SVG text scales with its picture: a phone gets a picture of its own, so that labels stay legible.
+            paretos=(("wide", plots.pareto(data, 960, 400)), ("narrow", plots.pareto(data, 360, 340))),
+            errors=(("wide", plots.layer_errors(data, 960, 280)), ("narrow", plots.layer_errors(data, 360, 260))),
+        )
     )
 
 

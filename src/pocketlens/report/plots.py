@@ -133,9 +133,11 @@ def pareto(data: ReportData, width: int, height: int) -> ParetoPlot | None:
     if threads is None or base is None or not figures.present(base.median):
         return None
     entries: list[tuple[Measurement, MarkKind]] = [(data.baseline, "original")]
-    entries += [(graph, "graph") for graph in data.graphs]
-    entries += [(stage.measurement, "stage") for stage in data.stages if stage.measurement]
-    found = [(m, kind, span) for m, kind in entries if (span := _latency(m, threads, base.median, kind))]
+    entries.extend((graph, "graph") for graph in data.graphs)
+    entries.extend((stage.measurement, "stage") for stage in data.stages if stage.measurement)
+    found: list[tuple[Measurement, MarkKind, tuple[float, float, float]]] = [
+        (m, kind, span) for m, kind in entries if (span := _latency(m, threads, base.median, kind))
+    ]
     found = [entry for entry in found if figures.present(entry[0].size_bytes)]
     if not found:
         return None
@@ -186,9 +188,7 @@ def layer_errors(data: ReportData, width: int, height: int, worst: int = 3) -> E
     return ErrorPlot(width=width, height=height, y=y, stems=stems)
 
 
-def _latency(
-    m: Measurement, threads: int, base_ms: float, kind: MarkKind
-) -> tuple[float, float, float] | None:
+def _latency(m: Measurement, threads: int, base_ms: float, kind: MarkKind) -> tuple[float, float, float] | None:
     """(estimate, low, high) in ms: paired where it can be, else the median with its 10th and 90th percentile."""
     paired = m.speedup.get(threads)
     if kind != "original" and paired and all(figures.present(v) for v in (paired.estimate, paired.low, paired.high)):

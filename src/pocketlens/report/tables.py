@@ -109,9 +109,7 @@ def layer_times(data: ReportData) -> LayerTimes | None:
         return None
     layers = {name: _summed(times, "layer") for name, times in known.items()}
     operators = {name: _summed(times, "operator") for name, times in known.items()}
-    called = {
-        (name, str(t.get("layer"))): str(t.get("operator", "")) for name, times in known.items() for t in times
-    }
+    called = {(name, str(t.get("layer"))): str(t.get("operator", "")) for name, times in known.items() for t in times}
     rows = _rows(layers, called)
     return LayerTimes(
         graphs=tuple(known),
@@ -128,7 +126,9 @@ def splits(data: ReportData) -> list[tuple[str, Json]]:
 
 def skipped(data: ReportData) -> list[tuple[str, str, str]]:
     """(role, image, reason) of every image that could not be read."""
-    return [(role, str(key), str(why)) for role, split in splits(data) for key, why in (split.get("skipped") or {}).items()]
+    return [
+        (role, str(key), str(why)) for role, split in splits(data) for key, why in (split.get("skipped") or {}).items()
+    ]
 
 
 def size_bars(data: ReportData, field: str) -> dict[str, float]:

@@ -49,9 +49,8 @@ def preferred_graph(graphs: Sequence[Measurement], threads: int) -> str:
     """
     best = graphs[0]
     for other in graphs[1:]:
-        if _clearly_faster(other, best, threads):
-            best = other
-        elif not _clearly_faster(best, other, threads) and other.fidelity["sqnr_db"] > best.fidelity["sqnr_db"]:
+        truer = other.fidelity["sqnr_db"] > best.fidelity["sqnr_db"]
+        if _clearly_faster(other, best, threads) or (truer and not _clearly_faster(best, other, threads)):
             best = other
     return best.name
 

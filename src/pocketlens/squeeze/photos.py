@@ -39,7 +39,8 @@ def compare_photos(
             continue  # counted and named by the measurement already
     inputs = [preprocess(image, spec.preprocessing)[np.newaxis] for image, _, _ in found]
     answers = [
-        [task.answers(output, spec, 3)[0] for output in target.outputs(artifact, inputs)] for artifact in (before, after)
+        [task.answers(output, spec, 3)[0] for output in target.outputs(artifact, inputs)]
+        for artifact in (before, after)
     ]
     photos = [
         Photo(

@@ -177,5 +177,3 @@ def _summary(record: Record) -> str:
         for name, value in record.summary.items()
     )
     return f"{figures} ({record.seconds:.1f} s)"
-
-

@@ -83,7 +83,7 @@ def usable_threads() -> int:
 
 
 def parse_cpu_max(text: str) -> int | None:
-    """cgroup v2's "QUOTA PERIOD" as whole processors, rounded up; None for "max"."""
+    """Cgroup v2's "QUOTA PERIOD" as whole processors, rounded up; None for "max"."""
     parts = text.split()
     if len(parts) != 2 or not all(part.isdigit() for part in parts):
         return None
@@ -117,7 +117,7 @@ def parse_sysctl(text: str) -> tuple[str, tuple[str, ...], dict[str, int]]:
 
 
 def parse_size(text: str) -> int:
-    """ "48K" -> 49152."""
+    """Bytes from words like 48K; 0 for anything else."""
     found = re.fullmatch(r"(\d+)([KMG]?)", text.strip())
     if not found:
         return 0

@@ -36,13 +36,9 @@ class Preprocessing:
         if min(self.crop) < 1 or max(self.crop) > 4096:
             raise ConfigError(f"`crop` must lie in 1..4096 px a side, got {self.crop}")
         if self.resize is not None and not max(self.crop) <= self.resize <= 8192:
-            raise ConfigError(
-                f"`resize` must be at least the crop {self.crop} and at most 8192, got {self.resize}"
-            )
+            raise ConfigError(f"`resize` must be at least the crop {self.crop} and at most 8192, got {self.resize}")
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
-            raise ConfigError(
-                f"`interpolation` must be nearest, bilinear or bicubic, got {self.interpolation!r}"
-            )
+            raise ConfigError(f"`interpolation` must be nearest, bilinear or bicubic, got {self.interpolation!r}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ConfigError(f"`mean` and `std` need 3 values, `std` > 0, got {self.mean} and {self.std}")
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 class Meter(Protocol):
     """Accumulates fidelity over batches in memory that does not grow."""
 
-    def update(
-        self, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]
-    ) -> None:
+    def update(self, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         """Add a batch: the candidate's outputs, the original's outputs, labels (-1 unknown)."""
         ...
 

@@ -215,7 +215,9 @@ def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
         return exported.model_proto
     except Exception as error:
         where = _culprit(error, program, model.graph)
-        raise TargetError(f"ONNX Runtime cannot take {where} of {model.spec.name}: {_cause(error)}") from error
+        raise TargetError(
+            f"ONNX Runtime cannot take {where} of {model.spec.name}, put other operations there: {_cause(error)}"
+        ) from error
 
 
 def _should_fold(node: ir.Node) -> bool | None:
@@ -254,7 +256,9 @@ def _culprit(error: BaseException, program: torch.export.ExportedProgram | None,
     named = re.search(r"translating node %(\w+)", "\n".join(str(e) for e in _chain(error)))
     if named and program is not None:
         # The exporter translates a decomposed program, in which one operator may have become several.
-        for node in program.run_decompositions().graph.nodes:
+        with _quiet():
+            decomposed = program.run_decompositions()
+        for node in decomposed.graph.nodes:
             if node.name == named.group(1):
                 paths = [path.split(".")[0] for path, _ in node.meta.get("nn_module_stack", {}).values()]
                 if found := [path for path in paths if path in layers]:

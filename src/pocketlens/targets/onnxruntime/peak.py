@@ -1,6 +1,7 @@
 """What this machine reaches at best, in the runtime itself: the ceilings of the roofline."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnxruntime as ort
@@ -8,12 +9,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 _SIDE = 512
 
+_LARGEST_COPY = 2**29
+"""Bytes; enough for the largest caches of today without crowding a small machine."""
+
 
 def measured_peak(last_cache_bytes: int) -> dict[str, float]:
     """Peaks of one thread: {"fp32_gmacs", "int8_gmacs"} of a small matrix product, {"bandwidth_gbs"} of a copy.
 
     Args:
-        last_cache_bytes: of the largest cache; the copy is several times larger.
+        last_cache_bytes: of the largest cache; the copy is several times larger, 512 MiB at most.
     """
     return {
         "fp32_gmacs": _product("MatMul", np.float32),
@@ -46,13 +50,13 @@ def _product(operator: str, weight: type[np.generic]) -> float:
 
 def _copy(last_cache_bytes: int) -> float:
     """Gigabytes a second, read and written, of a copy beyond the caches."""
-    size = max(4 * last_cache_bytes, 64 * 2**20)
+    size = min(max(4 * last_cache_bytes, 64 * 2**20), _LARGEST_COPY)
     source = np.ones(size // 8)
     target = np.empty_like(source)
     return 2 * source.nbytes / _best(lambda: np.copyto(target, source), seconds=0.3) / 1e9
 
 
-def _best(run, seconds: float) -> float:  # noqa: ANN001
+def _best(run: Callable[[], object], seconds: float) -> float:
     """The shortest time of one call, repeated for about `seconds`."""
     run()
     best, end = float("inf"), time.perf_counter() + seconds

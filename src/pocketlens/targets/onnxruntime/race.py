@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from pocketlens.errors import TargetError
@@ -46,7 +45,7 @@ class _Worker:
 
     def __init__(self, artifact: Artifact, plan: RacePlan) -> None:
         self._name = artifact.name
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed with the worker
         task = {
             "graph": str(artifact.graph),
             "weights": str(artifact.weights) if artifact.weights else None,
@@ -56,12 +55,12 @@ class _Worker:
             "warmup": plan.warmup,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pocketlens.targets.onnxruntime.worker", json.dumps(task)],
+            # -P: a file of the user's working folder must not stand in for a module of ours.
+            [sys.executable, "-P", "-m", "pocketlens.targets.onnxruntime.worker", json.dumps(task)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            cwd=Path(__file__).parent,
         )
 
     def __enter__(self) -> "_Worker":

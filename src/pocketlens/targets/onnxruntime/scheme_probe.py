@@ -181,11 +181,11 @@ class _Network:
         padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
         kernel = self.depth.reshape(CHANNELS, 3, 3)
         b = sum(kernel[:, i, j, None, None] * padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3))
-        b = _round(np.asarray(b), self.scale_depth)  # in units of scale_depth * scale_point
+        b = _round(np.asarray(b, np.int64), self.scale_depth)  # in units of scale_depth * scale_point
         c = _round(a * self.scale_point + b * self.scale_depth * self.scale_point, 2 * self.scale_point)
-        return (c * 2 * self.scale_point)[np.newaxis]
+        return np.asarray(c * 2 * self.scale_point, np.float64)[np.newaxis]
 
 
-def _round(value: NDArray[np.generic], scale: float) -> NDArray[np.int64]:
+def _round(value: "NDArray[np.int64] | NDArray[np.float64]", scale: float) -> NDArray[np.int64]:
     """Onto the grid 0..255 at zero point 128, as steps from zero."""
     return np.clip(np.rint(value / scale), -128, 127).astype(np.int64)

@@ -31,8 +31,9 @@ def write_standalone(bundle: Path, out: Path, *, graph: str | None = None, force
 
     Args:
         bundle: a .lens file.
-        out: the ONNX file; existing files need `force`.
+        out: the ONNX file; the snippet is called like it.
         graph: a name, or None for the preferred one.
+        force: write over existing files.
     Raises: BundleError, OutputError, TargetError when the onnx package is not installed.
     """
     try:

@@ -15,7 +15,7 @@ from pocketlens.targets.cache import remembered
 from pocketlens.targets.onnxruntime.race import race
 from pocketlens.targets.onnxruntime.schemes import SCHEMES
 from pocketlens.targets.onnxruntime.session import open_session
-from pocketlens.targets.probe import hardware
+from pocketlens.targets.probe import Hardware, hardware
 from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class OnnxRuntime:
     def outputs(
         self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
     ) -> "Iterator[NDArray[np.float32]]":
-        """Run batches through the artifact, streaming. Idle threads sleep, so that sessions do not disturb one another."""
+        """Run batches through the artifact, streaming. Idle threads sleep: sessions would disturb one another."""
         session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
         for batch in batches:
             yield session.run(batch)
@@ -68,7 +68,10 @@ class OnnxRuntime:
         return race(artifacts, plan)
 
     def layer_times(self, artifact: Artifact, threads: int = 1) -> tuple[Json, ...]:
-        """Mean time an inference of every operator, from ONNX Runtime's own profile, slowest first."""
+        """Mean time an inference of every operator, from ONNX Runtime's own profile, slowest first.
+
+        Layers bear the names of the canonical graph; what the runtime adds (a change of layout) is its own layer.
+        """
         images = np.random.default_rng(0).standard_normal((1, *artifact.spec.input_shape), np.float32)
         with tempfile.TemporaryDirectory(prefix="pocketlens-") as scratch:
             prefix = str(Path(scratch) / "profile")
@@ -81,25 +84,24 @@ class OnnxRuntime:
         return _by_layer(events)
 
 
-def _probe(machine: object) -> Json:
+def _probe(machine: Hardware) -> Json:
     from pocketlens.targets.onnxruntime.peak import measured_peak
     from pocketlens.targets.onnxruntime.scheme_probe import probe_schemes
-    from pocketlens.targets.probe import Hardware
 
-    assert isinstance(machine, Hardware)
     probed = probe_schemes(machine.instructions)
     peak = measured_peak(max(machine.caches_bytes.values(), default=0))
     return {"scheme": probed.scheme.name, "figures": probed.figures, "peak": peak}
 
 
 def _by_layer(events: list[Json]) -> tuple[Json, ...]:
-    """Sum a profile's kernel times by node; the first inference warms up and is left out."""
+    """Sum a profile's kernel times by layer and operator; the first inference warms up and is left out."""
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
         name = event.get("name", "")
         if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            node = name.removesuffix("_kernel_time")
-            times[(node.split("/")[0], event["args"]["op_name"])].append(event["dur"] / 1e3)
+            operator = event["args"]["op_name"]
+            layer, lowered, _ = name.removeprefix("fused ").partition("/")
+            times[(layer if lowered else operator, operator)].append(event["dur"] / 1e3)
     rows = []
     for (layer, operator), values in times.items():
         calls = max(len(values) // _PROFILED_RUNS, 1)  # an operator may stand more than once in a layer

@@ -41,8 +41,9 @@ def _merge_padding(graph: onnx.GraphProto) -> None:
         pads = constants.get(node.input[1]) if len(node.input) > 1 else None
         value = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
         mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
-        plain = pads is not None and value is not None and float(value) == 0 and mode == b"constant"
-        if not plain or len(after) != 1 or after[0].op_type != "Conv" or len(node.input) > 3:
+        if pads is None or value is None or float(value) != 0 or mode != b"constant":
+            continue
+        if len(after) != 1 or after[0].op_type != "Conv" or len(node.input) > 3:
             continue
         rank = len(pads) // 2
         if pads[:2].any() or pads[rank : rank + 2].any():
@@ -96,25 +97,40 @@ def _give_zero_points(graph: onnx.GraphProto, unsigned: bool) -> None:
 
 
 def _name_nodes(graph: onnx.GraphProto, layers: set[str]) -> None:
-    """Name every node LAYER/Operator, so that a profile can be read."""
+    """Name every node LAYER/Operator, and its outputs likewise, so that a profile can be read.
+
+    ONNX Runtime names the nodes that it makes after the value that they give.
+    """
     seen: Counter[str] = Counter()
+    kept = {value.name for value in graph.output}
+    renamed: dict[str, str] = {}
+    owner: dict[str, str] = {}
     for node in graph.node:
-        layer = _layer(node, layers)
+        # An activation goes by the layer it will be fused into.
+        fused = owner.get(node.input[0]) if node.op_type in ("Clip", "Relu") else None
+        layer = fused or _layer(node, layers)
+        if node.op_type in ("Conv", "Gemm", "Add"):
+            owner[node.output[0]] = layer
         name = f"{layer}/{node.op_type}"
         seen[name] += 1
         node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        for place, old in enumerate(node.output):
+            if old and old not in kept:
+                renamed[old] = node.name if place == 0 else f"{node.name}:{place}"
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
 
 
 def _layer(node: onnx.NodeProto, layers: set[str]) -> str:
-    """The canonical node that an ONNX node came from."""
+    """The canonical node that an ONNX node came from: the owner of its weights, else what the exporter noted."""
+    for name in node.input[1:]:
+        if "." in name and name.split(".")[0] in layers:
+            return name.split(".")[0]
     for entry in node.metadata_props:
         if entry.key == "pkg.torch.onnx.name_scopes":
-            scopes = [s for s in ast.literal_eval(entry.value) if s]
-            for scope in scopes:
-                if scope.split(".")[0] in layers:
-                    return scope.split(".")[0]
-            if scopes:
-                return scopes[-1]
+            scopes = [scope.split(".")[0] for scope in ast.literal_eval(entry.value) if scope]
+            return next((scope for scope in scopes if scope in layers), scopes[-1] if scopes else node.output[0])
     return node.output[0]
 
 

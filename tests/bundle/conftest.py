@@ -1,0 +1,66 @@
+"""One small bundle that the tests of this folder take apart."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocketlens.bundle.archive import write_bundle
+from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.types import ModelSpec, Preprocessing
+
+SPEC = ModelSpec(
+    name="tiny",
+    input_shape=(3, 8, 8),
+    preprocessing=Preprocessing(resize=10, crop=(8, 8), interpolation="bilinear", mean=(1.5, 2.0, 3.0)),
+    class_ids=("n01", "n02"),
+    labels=("cat", "Käse, dog"),
+)
+
+GRAPHS = (
+    GraphEntry(
+        name="int8", graph="graphs/int8.onnx", weights="weights.bin", parameters=7, macs=11, measurement={"n": 3}
+    ),
+    GraphEntry(
+        name="float",
+        graph="graphs/float.onnx",
+        weights="weights.bin",
+        session={"session.disable_quant_qdq": "1"},
+    ),
+)
+
+MEMBERS: dict[str, Path | bytes] = {
+    "graphs/int8.onnx": b"an int8 graph " * 4,
+    "graphs/float.onnx": b"a float graph",
+    "weights.bin": bytes(range(256)) + bytes(300),
+}
+
+
+def pack(path: Path, **changes: Any) -> int:
+    """Write the small bundle to `path`, with some arguments of `write_bundle` changed."""
+    arguments: dict[str, Any] = {
+        "spec": SPEC,
+        "graphs": GRAPHS,
+        "preferred": "float",
+        "recipe": {"name": "int8"},
+        "baseline": {"top1": 0.75},
+        "target": {"device": "this"},
+        "members": MEMBERS,
+        "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    }
+    return write_bundle(path, **{**arguments, **changes})
+
+
+@pytest.fixture(name="pack")
+def pack_fixture() -> Callable[..., int]:
+    return pack
+
+
+@pytest.fixture
+def lens(tmp_path: Path) -> Path:
+    """The small bundle on disk."""
+    path = tmp_path / "tiny.lens"
+    pack(path)
+    return path
