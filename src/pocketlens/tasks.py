@@ -21,8 +21,8 @@ _Z = 1.6448536269514722
 DB_LIMIT = 999.0
 """JSON has no infinity: the SQNR of identical outputs; its negative is that of no signal or no finite one."""
 
-
 _LARGEST = float(np.finfo(np.float32).max)
+"""What stands for an infinite logit in a softmax."""
 
 
 class Classification:
@@ -228,7 +228,8 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     share = successes / n
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 and 1 the ends meet the share exactly, but for rounding.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or bool(os.environ.get("POCKETLENS_DEBUG"))
     signal.signal(signal.SIGTERM, _terminated)
+    if not debug:
+        warnings.simplefilter("ignore")  # a library's advice to its developers is none to our users
     try:
         code = _application()([a for a in arguments if a != "--debug"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -21,7 +21,9 @@ APPLE = {
     "hw.optional.arm.FEAT_I8MM": "neon_i8mm",
     "hw.optional.arm.FEAT_FP16": "neon_fp16",
     "hw.optional.avx2_0": "avx2",
+    "hw.optional.fma": "fma",
     "hw.optional.avx512f": "avx512f",
+    "hw.optional.avx512vnni": "avx512_vnni",
 }
 
 
@@ -54,7 +56,7 @@ def hardware() -> Hardware:
 
     system = f"{platform.system()} {platform.machine()}"
     threads = usable_threads()
-    cores = min(threads, psutil.cpu_count(logical=False) or threads)
+    cores = min(threads, _linux_cores() or psutil.cpu_count(logical=False) or threads)
     memory = psutil.virtual_memory().total
     if sys.platform == "linux":
         text = _read("/proc/cpuinfo")
@@ -141,6 +143,14 @@ def peak_memory_bytes() -> int:
 
 def _ordered(names: set[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(INSTRUCTIONS.values()) if name in names)
+
+
+def _linux_cores() -> int:
+    """Physical cores that affinity leaves to this process; 0 where the kernel does not say."""
+    if not hasattr(os, "sched_getaffinity"):
+        return 0
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    return len({_read(topology.format(number)) for number in os.sched_getaffinity(0)} - {""})
 
 
 def _linux_caches() -> dict[str, int]:

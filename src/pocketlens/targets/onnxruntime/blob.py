@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 
-SMALLEST = 256
+SMALLEST = 128
 """Bytes from which on a tensor moves out of the graph."""
 
 ALIGNMENT = 64

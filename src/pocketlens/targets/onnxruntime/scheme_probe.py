@@ -49,14 +49,14 @@ def probe_schemes(instructions: tuple[str, ...], rounds: int = 15, runs: int = 4
         runs: inferences a turn.
     """
     sessions, errors = {}, {}
-    x = _images()
+    x = images()
     for name, scheme in SCHEMES.items():
-        network = _Network(scheme)
+        network = Network(scheme)
         sessions[name] = open_session(network.onnx(), None, {}, 1, spinning=False)
-        errors[name] = network.error(sessions[name], x)
+        errors[name] = network.error(sessions[name].run(x), x)
     times = _race(sessions, x, rounds, runs)
     right = {name for name in SCHEMES if errors[name] <= WRONG}
-    chosen = _choose(right or {likely(instructions)}, times)
+    chosen = choose(right or {likely(instructions)}, times)
     figures: dict[str, Json] = {}
     for name in SCHEMES:
         saturates = errors[name] > WRONG
@@ -70,8 +70,13 @@ def probe_schemes(instructions: tuple[str, ...], rounds: int = 15, runs: int = 4
     return Probed(scheme=SCHEMES[chosen], figures=figures)
 
 
-def _choose(right: set[str], times: dict[str, float]) -> str:
-    """The fastest, but full range where 7 bits are no faster."""
+def choose(right: set[str], times: dict[str, float]) -> str:
+    """The fastest, but full range where 7 bits are no faster.
+
+    Args:
+        right: schemes that compute right.
+        times: scheme -> latency, ms.
+    """
     fastest = min(right, key=lambda name: times[name])
     tied = [name for name in SCHEMES if name in right and times[name] <= times[fastest] * (1 + TIE)]
     return tied[0]
@@ -87,7 +92,7 @@ def _reason(name: str, chosen: str, saturates: bool, times: dict[str, float], ru
     return f"right, but with half the range for no speed over {chosen}"
 
 
-def _images() -> NDArray[np.float32]:
+def images() -> NDArray[np.float32]:
     """(1, CHANNELS, SIDE, SIDE): on the grid 0..255 of scale 1, mostly near the top."""
     rng = np.random.default_rng(0)
     return rng.integers(200, 256, (1, CHANNELS, SIDE, SIDE)).astype(np.float32)
@@ -106,8 +111,12 @@ def _race(sessions: dict[str, Session], x: NDArray[np.float32], rounds: int, run
     return {name: statistics.median(values) for name, values in turns.items()}
 
 
-class _Network:
-    """conv 1x1 -> depthwise 3x3 -> + -> logits, in QDQ form, with its exact integer result."""
+class Network:
+    """Conv 1x1 -> depthwise 3x3 -> + -> logits, in QDQ form, with its exact integer result.
+
+    Args:
+        scheme: whose weights it holds.
+    """
 
     def __init__(self, scheme: Scheme) -> None:
         self.scheme = scheme
@@ -166,18 +175,28 @@ class _Network:
         onnx.checker.check_model(model)
         return model.SerializeToString()
 
-    def error(self, session: Session, x: NDArray[np.float32]) -> float:
+    def error(self, outputs: NDArray[np.float32], x: NDArray[np.float32]) -> float:
         """Mean difference from exact integer arithmetic, in steps of the output grid.
 
-        Half-way cases may round either way in a kernel: they are single steps on few elements, far below WRONG only
-        when counted beyond one step.
+        A kernel may round a half-way case either way, so differences of one step do not count.
+
+        Args:
+            outputs: what a kernel gave for `x`, (1, CHANNELS, SIDE, SIDE).
+            x: of `images`.
         """
-        steps = np.abs(session.run(x) - self._exact(x)) / (2 * self.scale_point)
+        steps = np.abs(outputs - self.exact(x)) / (2 * self.scale_point)
         return float(np.where(steps > 1.5, steps, 0).mean())
 
-    def _exact(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def exact(self, x: NDArray[np.float32], point: "NDArray[np.int64] | None" = None) -> NDArray[np.float64]:
+        """The result in exact integer arithmetic.
+
+        Args:
+            x: of `images`.
+            point: sums of the 1x1 convolution to go on with, (CHANNELS, SIDE * SIDE); None computes them.
+        """
         pixels = x[0].astype(np.int64).reshape(CHANNELS, -1)
-        a = _round(self.point @ pixels, self.scale_point).reshape(CHANNELS, SIDE, SIDE)
+        sums = self.point @ pixels if point is None else point
+        a = _round(sums, self.scale_point).reshape(CHANNELS, SIDE, SIDE)
         padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
         kernel = self.depth.reshape(CHANNELS, 3, 3)
         b = sum(kernel[:, i, j, None, None] * padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3))

@@ -15,7 +15,7 @@ from pocketlens.targets.onnxruntime.session import open_session
 from pocketlens.targets.probe import peak_memory_bytes
 
 PAUSE_S = 0.004
-"""How long a process must be idle to count as asleep. Where its clock is coarser (Windows, 16 ms), it counts too soon."""
+"""How long a process must be idle to count as asleep; a coarser clock (Windows: 16 ms) makes it count too soon."""
 
 LONGEST_SPIN_S = 0.5
 """After this a process counts as asleep anyhow."""
