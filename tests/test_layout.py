@@ -19,7 +19,8 @@ LAYERS = (
     ("stages", "verdict"),
     ("recipe",),
     ("squeeze",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 """Lowest first. A module may import its own part and any lower one."""
 

@@ -12,7 +12,7 @@ TOLERATED_DROP = 0.01
 """A top-1 loss is held against a pass only when its whole interval lies beyond one point."""
 
 TOLERATED_DISAGREEMENT = 0.05
-"""Without labels: the share of changed answers that is held against a pass."""
+"""Without labels: the share of changed answers beyond which, its whole interval, a pass is blamed."""
 
 SQNR_GAIN_DB = 0.5
 """What a corrective pass must win back to have paid."""
@@ -48,6 +48,8 @@ def judge(
     what = {"paid": "paid", "did not pay": "did not pay", "no difference": "made no difference"}[outcome]
     if outcome == "paid" and losses:
         what = f"paid ({' and '.join(gains)}), though it is {' and '.join(losses)}"
+    elif outcome == "did not pay" and gains:
+        what = f"{what}: {' and '.join(losses)}, though it is {' and '.join(gains)}"
     elif gains or losses:
         what = f"{what}: {' and '.join(gains + losses)}"
     return Verdict(
@@ -103,7 +105,8 @@ def _lost(before: Measurement, after: Measurement) -> bool:
     if interval is not None:
         earlier = before.fidelity.get("top1_change") or 0.0
         return interval[1] < -TOLERATED_DROP and after.fidelity["top1_change"] < earlier - TOLERATED_DROP
-    return after.fidelity["agreement"] < before.fidelity["agreement"] - TOLERATED_DISAGREEMENT
+    highest = after.fidelity.get("agreement_interval", (0.0, after.fidelity["agreement"]))[1]
+    return highest < before.fidelity["agreement"] - TOLERATED_DISAGREEMENT
 
 
 def _sqnr(measurement: Measurement) -> float:

@@ -2,6 +2,7 @@ import itertools
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +18,17 @@ av = pytest.importorskip("av", reason="needs PyAV, which is in pocketlens[camera
 
 FPS = 10
 
+WIDTH, HEIGHT = 64, 48
 
-def write_video(path: Path, levels: list[int], size: tuple[int, int] = (64, 48)) -> Path:
+
+def write_video(path: Path, levels: list[int]) -> Path:
     """A video at FPS whose frames are grey, each at its own level, with a bright top left corner."""
-    width, height = size
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for level in levels:
-            pixels = np.full((height, width, 3), level, np.uint8)
-            pixels[: height // 2, : width // 2] = 255
+            pixels = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+            pixels[: HEIGHT // 2, : WIDTH // 2] = 255
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         container.mux(stream.encode())
     return path
@@ -178,8 +180,6 @@ def test_a_camera_that_ends_ends_the_frames() -> None:
 
 
 def test_closing_ends_the_reading() -> None:
-    import threading
-
     stream = live("testsrc=rate=50:size=64x48,realtime")
     next(stream)
     assert "pocketlens test camera" in {thread.name for thread in threading.enumerate()}

@@ -122,7 +122,7 @@ class Network:
         self.scheme = scheme
         rng = np.random.default_rng(1)
         reach = scheme.weight.qmax - (scheme.weight.zero_point or 0)
-        signs = rng.choice([-1, 1], (CHANNELS, CHANNELS), p=[0.45, 0.55])
+        signs = rng.choice([-1, 1], (CHANNELS, CHANNELS))
         self.point = (signs * rng.integers(reach * 3 // 4, reach + 1, signs.shape)).astype(np.int64)
         signs = rng.choice([-1, 1], (CHANNELS, 9))
         self.depth = (signs * rng.integers(reach * 3 // 4, reach + 1, signs.shape)).astype(np.int64)
@@ -146,20 +146,20 @@ class Network:
             nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", s, z], [name]))
             return name
 
-        def weights(name: str, codes: NDArray[np.int64]) -> str:
+        def weights(name: str, codes: NDArray[np.int64], scale: float) -> str:
             q = hold(f"{name}_codes", (codes + centre).astype(kind))
-            s = hold(f"{name}_scale", np.ones(CHANNELS, np.float32))
+            s = hold(f"{name}_scale", np.full(CHANNELS, scale, np.float32))
             z = hold(f"{name}_zero", np.full(CHANNELS, centre, kind))
             nodes.append(helper.make_node("DequantizeLinear", [q, s, z], [name], axis=0))
             return name
 
         x = grid("x", "input", 1.0, 0)
-        w = weights("w", self.point.reshape(CHANNELS, CHANNELS, 1, 1))
+        w = weights("w", self.point.reshape(CHANNELS, CHANNELS, 1, 1), 1.0)
         nodes.append(helper.make_node("Conv", [x, w], ["a"]))
         a = grid("a_grid", "a", self.scale_point, 128)
-        d = weights("d", self.depth.reshape(CHANNELS, 1, 3, 3))
+        d = weights("d", self.depth.reshape(CHANNELS, 1, 3, 3), 1 / self.scale_depth)
         nodes.append(helper.make_node("Conv", [a, d], ["b"], group=CHANNELS, pads=[1, 1, 1, 1]))
-        b = grid("b_grid", "b", self.scale_depth * self.scale_point, 128)
+        b = grid("b_grid", "b", self.scale_point, 128)
         nodes.append(helper.make_node("Add", [a, b], ["c"]))
         c = grid("c_grid", "c", 2 * self.scale_point, 128)
         nodes.append(helper.make_node("Identity", [c], ["logits"]))
@@ -200,8 +200,8 @@ class Network:
         padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
         kernel = self.depth.reshape(CHANNELS, 3, 3)
         b = sum(kernel[:, i, j, None, None] * padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3))
-        b = _round(np.asarray(b, np.int64), self.scale_depth)  # in units of scale_depth * scale_point
-        c = _round(a * self.scale_point + b * self.scale_depth * self.scale_point, 2 * self.scale_point)
+        b = _round(np.asarray(b, np.int64), self.scale_depth)
+        c = _round(a + b, 2)
         return np.asarray(c * 2 * self.scale_point, np.float64)[np.newaxis]
 
 

@@ -38,7 +38,7 @@ class OnnxRuntime:
         """
         machine = hardware()
         runtime = f"onnxruntime {onnxruntime.__version__}"
-        fingerprint = {**asdict(machine), "runtime": runtime, "probe": 1}
+        fingerprint = {**asdict(machine), "runtime": runtime, "probe": 2}
         probed = remembered("onnxruntime-probe", fingerprint, lambda: _probe(machine), refresh=refresh)
         return Profile(
             device="this",

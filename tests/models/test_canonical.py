@@ -1,0 +1,177 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pocketlens.errors import UnsupportedModelError, WeightsError
+from pocketlens.models import vocabulary
+from pocketlens.models.canonical import canonicalise, clone
+from pocketlens.types import Model, ModelSpec
+from tests.conftest import SPEC, TinyNet, randomised
+
+
+def kinds(model: Model) -> list[str]:
+    return [vocabulary.kind(model.graph, node) for node in model.graph.graph.nodes]
+
+
+def test_a_small_network_comes_in_exactly() -> None:
+    module = randomised(TinyNet())
+    model = canonicalise(module, SPEC)
+    x = torch.randn(5, 3, 32, 32)
+    assert torch.allclose(model.graph(x), module(x), atol=1e-6)
+    assert kinds(model) == [
+        "input",
+        *("conv", "batchnorm", "relu6") * 3,
+        *("conv", "batchnorm", "add", "global_avg_pool", "flatten", "linear", "output"),
+    ]
+    assert [n.name for n in model.graph.graph.nodes][:3] == ["x", "stem_0", "stem_1"]
+    assert model.facts == {"batchnorm"}
+
+
+class Spellings(nn.Module):
+    """Many ways to say a few things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.drop = nn.Dropout(0.5)
+        self.same = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x)).contiguous()
+        x = self.same(x).add(x) + x.mul(2.0)
+        x += 1.0
+        x = self.drop(x).sigmoid()
+        x = nn.functional.adaptive_avg_pool2d(x, 1)
+        return x.view(x.size(0), -1)
+
+
+def test_spellings_become_one() -> None:
+    model = canonicalise(Spellings(), SPEC)
+    assert kinds(model) == [
+        *("input", "conv", "relu", "add", "mul", "add", "add", "sigmoid", "global_avg_pool", "flatten", "output")
+    ]
+
+
+def test_the_batch_stays_open() -> None:
+    model = canonicalise(Spellings(), SPEC)
+    for n in (1, 2, 7):
+        assert model.graph(torch.randn(n, 3, 32, 32)).shape == (n, 4)
+
+
+class SamePadded(nn.Conv2d):
+    """As TensorFlow pads, like the convolutions of EfficientNet-Lite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(x, (0, 1, 0, 1))
+        return nn.functional.conv2d(x, self.weight, self.bias, self.stride)
+
+
+class Lopsided(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = SamePadded(3, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3))
+
+
+def test_hidden_padding_becomes_explicit() -> None:
+    model = canonicalise(Lopsided(), SPEC)
+    assert kinds(model) == ["input", "pad", "conv", "global_avg_pool", "output"]
+    conv = next(m for m in model.graph.modules() if isinstance(m, nn.Conv2d))
+    assert type(conv) is nn.Conv2d
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(self.conv(x)).mean((2, 3)))
+
+
+def test_a_layer_called_twice_stays_one_layer() -> None:
+    model = canonicalise(Shared(), SPEC)
+    calls = [n for n in model.graph.graph.nodes if vocabulary.kind(model.graph, n) == "conv"]
+    assert len(calls) == 2
+    assert calls[0].target == calls[1].target
+
+
+def test_the_original_and_the_clone_share_nothing() -> None:
+    module = randomised(TinyNet())
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    model = canonicalise(module, SPEC)
+    other = clone(model)
+    for parameter in (*model.graph.parameters(),):
+        parameter.data.fill_(7)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert not torch.equal(next(other.graph.parameters()), next(model.graph.parameters()))
+
+
+class Branches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+
+class Exotic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(FourierLike())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class FourierLike(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(x).real.mean((2, 3))
+
+
+class Features(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2.0
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean((2, 3)), x
+
+
+@pytest.mark.parametrize(
+    ("module", "word"),
+    [(Branches(), "branch"), (Exotic(), r"inner\.0 \(FourierLike\)"), (Features(), "classes"), (TwoOutputs(), "one output")],
+    ids=["control flow", "an unknown function", "no classifier", "two outputs"],
+)
+def test_what_cannot_be_expressed_is_named(module: nn.Module, word: str) -> None:
+    spec = ModelSpec(name="x", input_shape=(3, 32, 32), preprocessing=SPEC.preprocessing)
+    with pytest.raises(UnsupportedModelError, match=word):
+        canonicalise(module, spec)
+
+
+def test_nan_weights_are_named() -> None:
+    module = TinyNet()
+    module.classifier.bias.data[1] = float("nan")
+    with pytest.raises(WeightsError, match=r"classifier\.bias"):
+        canonicalise(module, SPEC)
+
+
+TIMM = (
+    "mobilenetv3_small_050", "efficientnet_lite0", "tf_efficientnet_lite0", "resnet18", "regnetx_002",
+    "mobileone_s0", "vit_tiny_patch16_224", "convnext_atto", "ghostnet_100", "levit_128s", "densenet121",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_networks_come_in_exactly(name: str) -> None:
+    """canonicalise itself compares outputs and raises where they differ; random batch norms make that sharp."""
+    import timm
+
+    torch.manual_seed(0)
+    module = randomised(timm.create_model(name, pretrained=False))
+    size = module.pretrained_cfg["input_size"][-1]
+    spec = ModelSpec(name=name, input_shape=(3, size, size), preprocessing=SPEC.preprocessing)
+    model = canonicalise(module, spec)
+    assert "other" not in kinds(model)
+    assert model.graph(torch.randn(1, 3, size, size)).shape == (1, 1000)
