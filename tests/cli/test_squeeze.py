@@ -86,7 +86,9 @@ def test_the_bundle_is_recognised_inspected_benched_and_exported(
     answer = json.loads(cli("recognize", bundle, photo, "--json").stdout)
     assert answer["images"][0]["answers"][0]["label"] in SPEC.labels
     assert json.loads(cli("inspect", bundle, "--json").stdout)["spec"]["name"] == "tiny"
-    raced = cli("bench", f"{bundle}:int8", f"{bundle}:float", "--test", photos, "--threads", "1", "--rounds", "3", "--json")
+    raced = cli(
+        "bench", f"{bundle}:int8", f"{bundle}:float", "--test", photos, "--threads", "1", "--rounds", "3", "--json"
+    )
     assert set(json.loads(raced.stdout)["models"]) == {f"{bundle}:int8", f"{bundle}:float"}
     done = cli("export", bundle, "--format", "onnx", "--graph", "int8", "--out", "tiny.onnx", "--json")
     assert json.loads(done.stdout)["size_bytes"] == (tmp_path / "tiny.onnx").stat().st_size
@@ -176,7 +178,9 @@ def test_truncated_images_among_good_ones_are_counted(stored: Path, photos: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_leaves_no_partial_bundle(number: signal.Signals, stored: Path, photos: Path, tmp_path: Path) -> None:
+def test_interrupted_leaves_no_partial_bundle(
+    number: signal.Signals, stored: Path, photos: Path, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pocketlens", "squeeze", str(stored), "--calibration", str(photos)]
         + ["--threads", "1", "--fresh", "--out", "t.lens"],

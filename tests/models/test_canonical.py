@@ -141,7 +141,12 @@ class TwoOutputs(nn.Module):
 
 @pytest.mark.parametrize(
     ("module", "word"),
-    [(Branches(), "branch"), (Exotic(), r"inner\.0 \(FourierLike\)"), (Features(), "classes"), (TwoOutputs(), "one output")],
+    [
+        (Branches(), "branch"),
+        (Exotic(), r"inner\.0 \(FourierLike\)"),
+        (Features(), "classes"),
+        (TwoOutputs(), "one output"),
+    ],
     ids=["control flow", "an unknown function", "no classifier", "two outputs"],
 )
 def test_what_cannot_be_expressed_is_named(module: nn.Module, word: str) -> None:

@@ -75,7 +75,9 @@ def test_misfits_are_named(tmp_path: Path) -> None:
     state["classifier.weight"] = torch.zeros(9, 8)
     state["extra"] = state.pop("classifier.bias")
     save_file(state, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=r"missing: classifier\.bias; not in the model: extra; .*\(9, 8\) instead of \(4, 8\)"):
+    with pytest.raises(
+        WeightsError, match=r"missing: classifier\.bias; not in the model: extra; .*\(9, 8\) instead of \(4, 8\)"
+    ):
         checkpoint.fit(TinyNet(), checkpoint.read(tmp_path / "w.safetensors"), tmp_path / "w.safetensors")
 
 
