@@ -11,16 +11,16 @@ from pocketlens.types import ImageSet, Model
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def target(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POCKETLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield load_target("onnxruntime")
 
 
-def test_a_file_against_itself_and_a_damaged_one(tiny: Model, images: ImageSet, target, tmp_path: Path) -> None:  # noqa: ANN001
+def test_a_file_against_itself_and_a_damaged_one(tiny: Model, images: ImageSet, target, tmp_path: Path) -> None:
     same = target.lower(tiny, "fp32", tmp_path)
     with_noise = replace(tiny)
-    list(with_noise.graph.parameters())[0].data.mul_(0.7)
+    next(iter(with_noise.graph.parameters())).data.mul_(0.7)
     (tmp_path / "other").mkdir()
     other = target.lower(with_noise, "other", tmp_path / "other")
     first, second = fidelity([same, other], target=target, images=images)
@@ -30,7 +30,7 @@ def test_a_file_against_itself_and_a_damaged_one(tiny: Model, images: ImageSet, 
     assert second["top1_change"] == pytest.approx(second["top1"] - first["top1"])
 
 
-def test_every_figure_carries_its_conditions(tiny: Model, images: ImageSet, target, tmp_path: Path) -> None:  # noqa: ANN001
+def test_every_figure_carries_its_conditions(tiny: Model, images: ImageSet, target, tmp_path: Path) -> None:
     artifact = target.lower(tiny, "fp32", tmp_path)
     entrant = Entrant(artifact=replace(artifact, name="again"), download_bytes=1234)
     plan = MeasurePlan(threads=(1,), rounds=5, runs=2)

@@ -23,7 +23,7 @@ _PUBLIC = {
     "open_bundle": "pocketlens.bundle.archive",
 }
 
-__all__ = sorted(_PUBLIC)
+__all__ = sorted(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.conftest import Cli, one_line
+from tests.conftest import SPEC
 
 from pocketlens.bundle.archive import open_bundle
 from pocketlens.models import store
 from pocketlens.types import Model
-from tests.cli.conftest import Cli, one_line
-from tests.conftest import SPEC
 
 KEYS = {"baseline", "result", "verdict", "target", "bundle", "report", "seconds", "graphs", "preferred"}
 FIGURES = {"size_bytes", "top1", "top5", "latency_ms", "peak_memory_bytes", "agreement", "sqnr_db", "kl"}
@@ -24,15 +24,18 @@ FIGURES = {"size_bytes", "top1", "top5", "latency_ms", "peak_memory_bytes", "agr
 @pytest.fixture(scope="module")
 def squeezed(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> tuple[Path, dict, str]:
     """One run on a tiny stored model: its folder, its JSON and what it said to people."""
-    from pocketlens.models.canonical import canonicalise
     from tests.conftest import TinyNet, randomised
+
+    from pocketlens.models.canonical import canonicalise
 
     folder = tmp_path_factory.mktemp("squeezed")
     torch.manual_seed(0)
     store.save(canonicalise(randomised(TinyNet()), SPEC), folder / "tiny.graph")
     done = subprocess.run(
-        [sys.executable, "-m", "pocketlens", "squeeze", "tiny.graph", "--calibration", str(photos)]
-        + ["--test", str(photos), "--threads", "1", "--out", "tiny.lens", "--json"],
+        [
+            *(sys.executable, "-m", "pocketlens", "squeeze", "tiny.graph", "--calibration", str(photos)),
+            *("--test", str(photos), "--threads", "1", "--out", "tiny.lens", "--json"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -182,8 +185,10 @@ def test_interrupted_leaves_no_partial_bundle(
     number: signal.Signals, stored: Path, photos: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pocketlens", "squeeze", str(stored), "--calibration", str(photos)]
-        + ["--threads", "1", "--fresh", "--out", "t.lens"],
+        [
+            *(sys.executable, "-m", "pocketlens", "squeeze", str(stored), "--calibration", str(photos)),
+            *("--threads", "1", "--fresh", "--out", "t.lens"),
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

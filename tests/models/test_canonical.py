@@ -1,12 +1,12 @@
 import pytest
 import torch
+from tests.conftest import SPEC, TinyNet, randomised
 from torch import Tensor, nn
 
 from pocketlens.errors import UnsupportedModelError, WeightsError
 from pocketlens.models import vocabulary
 from pocketlens.models.canonical import canonicalise, clone
 from pocketlens.types import Model, ModelSpec
-from tests.conftest import SPEC, TinyNet, randomised
 
 
 def kinds(model: Model) -> list[str]:
@@ -50,6 +50,48 @@ def test_spellings_become_one() -> None:
     assert kinds(model) == [
         *("input", "conv", "relu", "add", "mul", "add", "add", "sigmoid", "global_avg_pool", "flatten", "output")
     ]
+
+
+def test_every_kind_is_in_the_table() -> None:
+    leaves = {leaf.kind for leaf in vocabulary.LEAVES.values()}
+    for kind in leaves | set(vocabulary.FUNCTIONS.values()) | set(vocabulary.METHODS.values()):
+        assert f"`{kind}`" in str(vocabulary.__doc__), kind
+
+
+class Means(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * x.mean(dim=(2, 3), keepdim=True) + torch.mean(x, [-2, -1], keepdim=True)
+        x = nn.functional.elu(x) + nn.functional.adaptive_max_pool2d(x, 1)
+        return x.mean(dim=[2, 3])
+
+
+def test_means_over_the_image_are_global_pools() -> None:
+    wanted = ["input", "global_avg_pool", "mul", "global_avg_pool", "add"]
+    assert kinds(canonicalise(Means(), SPEC)) == [*wanted, "elu", "global_max_pool", "add", "global_avg_pool", "output"]
+
+
+def test_a_hard_tanh_to_six_is_relu6() -> None:
+    module = nn.Sequential(nn.Hardtanh(0.0, 6.0), nn.AdaptiveMaxPool2d(2), nn.Flatten())
+    assert kinds(canonicalise(module, SPEC)) == ["input", "relu6", "adaptive_max_pool", "flatten", "output"]
+
+
+class Awkward(nn.Module):
+    """Names that Python or a GraphModule uses itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = nn.Conv2d(3, 4, 1)
+        self.code = nn.Conv2d(4, 4, 1)
+        self.x = nn.Conv2d(4, 4, 1)
+        self.add_module("class", nn.Conv2d(4, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(self, "class")(self.x(self.code(self.graph(x)))).mean((2, 3))
+
+
+def test_any_attribute_name_will_do() -> None:
+    names = [n.name for n in canonicalise(Awkward(), SPEC).graph.graph.nodes]
+    assert names == ["x", "m_graph", "m_code", "x_1", "m_class", "mean", "output"]
 
 
 def test_the_batch_stays_open() -> None:
@@ -115,6 +157,15 @@ class Branches(nn.Module):
         return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
 
 
+class BranchesInside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(nn.Identity(), Branches())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stages(x)
+
+
 class Exotic(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -142,17 +193,20 @@ class TwoOutputs(nn.Module):
 @pytest.mark.parametrize(
     ("module", "word"),
     [
-        (Branches(), "branch"),
+        (Branches(), r"Branches cannot be traced.*branch"),
+        (BranchesInside(), r"stages\.1 \(Branches\) cannot be traced"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), r"^1 \(_1\) fails on an input of the model's size"),
         (Exotic(), r"inner\.0 \(FourierLike\)"),
         (Features(), "classes"),
         (TwoOutputs(), "one output"),
     ],
-    ids=["control flow", "an unknown function", "no classifier", "two outputs"],
+    ids=["control flow", "control flow inside", "another size", "an unknown function", "no classifier", "two outputs"],
 )
 def test_what_cannot_be_expressed_is_named(module: nn.Module, word: str) -> None:
     spec = ModelSpec(name="x", input_shape=(3, 32, 32), preprocessing=SPEC.preprocessing)
-    with pytest.raises(UnsupportedModelError, match=word):
+    with pytest.raises(UnsupportedModelError, match=word) as raised:
         canonicalise(module, spec)
+    assert "\n" not in str(raised.value)
 
 
 def test_nan_weights_are_named() -> None:
@@ -165,6 +219,7 @@ def test_nan_weights_are_named() -> None:
 TIMM = (
     "mobilenetv3_small_050", "efficientnet_lite0", "tf_efficientnet_lite0", "resnet18", "regnetx_002",
     "mobileone_s0", "vit_tiny_patch16_224", "convnext_atto", "ghostnet_100", "levit_128s", "densenet121",
+    "poolformer_s12", "swin_tiny_patch4_window7_224",
 )  # fmt: skip
 
 

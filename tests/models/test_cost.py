@@ -1,4 +1,5 @@
 import torch
+from tests.conftest import SPEC
 from torch import Tensor, nn
 
 from pocketlens.models import sources
@@ -7,7 +8,6 @@ from pocketlens.models.cost import count_macs, count_parameters, layer_costs
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.types import Context, IntegerFormat, Model, Scheme
-from tests.conftest import SPEC
 
 
 class Grouped(nn.Module):
@@ -27,6 +27,27 @@ def test_by_hand() -> None:
     assert costs["conv"].parameters == 54
     assert costs["conv"].output_shape == (6, 16, 16)
     assert (costs["head"].macs, costs["head"].parameters) == (24, 28)
+
+
+class Attention(nn.Module):
+    """One tensor as query, key and value, then a linear function on a bare parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = nn.functional.avg_pool2d(x, 8).reshape(x.shape[0], 6, 8)
+        tokens = nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+        return nn.functional.linear(tokens.mean(1), self.weight)
+
+
+def test_attention_by_hand() -> None:
+    costs = {c.kind: c for c in layer_costs(canonicalise(Attention(), SPEC))}
+    # 6 tokens of 8 numbers: 6 x 6 products of 8, then 6 sums of 6 tokens of 8
+    assert costs["attention"].macs == 6 * 6 * 8 + 6 * 6 * 8
+    assert costs["linear_function"].macs == 4 * 8
+    assert costs["tensor"].parameters == 32
 
 
 def test_efficientnet_lite0() -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.conftest import SHARED, SPEC, TinyNet
 from torch import nn
 
 from pocketlens.errors import ModelError, UnknownNameError, UnsupportedModelError, WeightsError
-from pocketlens.models import checkpoint, sources, store
+from pocketlens.models import checkpoint, sources, store, zoo
 from pocketlens.types import Model
-from tests.conftest import SHARED, SPEC, TinyNet
 
 RANDOM = Path("random")
 
@@ -47,6 +47,31 @@ def test_timm_and_torchvision_give_their_preprocessing() -> None:
     vision = sources.load("torchvision:squeezenet1_1", weights=RANDOM).spec
     assert vision.preprocessing.interpolation == "bilinear"
     assert vision.preprocessing.resize == 256
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small", "googlenet"])
+def test_torchvision_networks_come_in(name: str) -> None:
+    model = sources.load(f"torchvision:{name}", weights=RANDOM)
+    assert sources.outputs_of(model) == 1000
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "squeezenet1_1", "densenet121", "convnext_tiny", "maxvit_t"])
+def test_the_classifier_of_torchvision_networks_is_found(name: str) -> None:
+    """Their paths differ, and the hidden linear layers of alexnet and vgg are called alike."""
+    from torchvision import models
+
+    with torch.device("meta"):
+        module = models.get_model(name)
+    assert checkpoint.head_outputs(module.state_dict(), (zoo._last_layer(module),)) == 1000
+
+
+def test_a_torchvision_checkpoint_brings_its_number_of_classes(tmp_path: Path) -> None:
+    from torchvision import models
+
+    torch.save(models.get_model("squeezenet1_1", num_classes=7).state_dict(), tmp_path / "w.pth")
+    model = sources.load("torchvision:squeezenet1_1", weights=tmp_path / "w.pth")
+    assert sources.outputs_of(model) == 7
+    assert model.spec.class_ids == ()
 
 
 def test_a_factory_of_ones_own() -> None:
@@ -94,6 +119,13 @@ def test_a_pickle_with_code_is_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="refused"):
         checkpoint.read(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_factory_in_a_broken_module_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_module.py").write_text("def factory(:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="cannot import factory from broken_module: SyntaxError"):
+        sources.load("broken_module:factory")
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04broken"])

@@ -1,13 +1,25 @@
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from pocketlens.errors import ModelError, OutputError
-from pocketlens.models import store
+from pocketlens.models import sources, store, vocabulary
+from pocketlens.models.canonical import canonicalise
+from pocketlens.ops.half import Cast
+from pocketlens.ops.quantized import (
+    QuantizedConv2d,
+    QuantizedConvTranspose2d,
+    QuantizeDequantize,
+    QuantizedLinear,
+)
 from pocketlens.types import Model
+from tests.conftest import SPEC
 
 
 @pytest.fixture
@@ -25,6 +37,104 @@ def test_round_trip_is_exact(tiny: Model, stored: Path) -> None:
     assert sorted(p.name for p in stored.iterdir()) == ["graph.json", "weights.safetensors"]
 
 
+CODES = torch.randint(-127, 128, (4, 4, 3, 3), generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+SCALE = torch.tensor([0.1, 0.2, 0.3, 0.4])
+
+# Every leaf with arguments that are not its defaults, and an input for it.
+LEAVES: tuple[tuple[nn.Module, tuple[int, ...]], ...] = (
+    (nn.Conv1d(4, 6, 3, 2, 1, 2, 2, bias=False), (2, 4, 16)),
+    (nn.Conv2d(4, 6, (3, 5), (2, 1), (1, 2), (1, 2), 2, bias=False), (2, 4, 16, 16)),
+    (nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2, bias=False, dilation=2), (2, 4, 8, 8)),
+    (nn.Linear(4, 3, bias=False), (2, 4)),
+    (nn.BatchNorm1d(4, eps=0.1, affine=False), (2, 4, 8)),
+    (nn.BatchNorm2d(4, eps=0.1, momentum=0.3), (2, 4, 8, 8)),
+    (nn.LayerNorm((4, 8), eps=0.1, bias=False), (2, 3, 4, 8)),
+    (nn.GroupNorm(2, 4, eps=0.1, affine=False), (2, 4, 8, 8)),
+    (nn.ReLU(), (2, 4)),
+    (nn.ReLU6(), (2, 4)),
+    (nn.SiLU(), (2, 4)),
+    (nn.Hardswish(), (2, 4)),
+    (nn.Hardsigmoid(), (2, 4)),
+    (nn.Sigmoid(), (2, 4)),
+    (nn.Tanh(), (2, 4)),
+    (nn.GELU(approximate="tanh"), (2, 4)),
+    (nn.Mish(), (2, 4)),
+    (nn.ELU(0.3), (2, 4)),
+    (nn.LeakyReLU(0.3), (2, 4)),
+    (nn.PReLU(4, init=0.7), (2, 4, 8)),
+    (nn.Softmax(1), (2, 4, 8)),
+    (nn.MaxPool2d(3, 2, 1, 2, ceil_mode=True), (2, 4, 9, 9)),
+    (nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False, divisor_override=5), (2, 4, 8, 8)),
+    (nn.AdaptiveAvgPool2d((2, 3)), (2, 4, 8, 8)),
+    (nn.AdaptiveMaxPool2d((None, 3)), (2, 4, 8, 8)),
+    (nn.Flatten(2, 3), (2, 4, 8, 8)),
+    (nn.ZeroPad2d((0, 1, 2, 3)), (2, 4, 8, 8)),
+    (nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True), (2, 4, 8, 8)),
+    (QuantizeDequantize(torch.tensor(0.03), torch.tensor(7), 1, 200, "uint8"), (2, 4)),
+    (QuantizedConv2d(CODES, SCALE, SCALE, "uint8", (2, 1), (1, 2), (1, 2)), (2, 4, 16, 16)),
+    (QuantizedConvTranspose2d(CODES, SCALE[0], None, "int8", (2, 2), (1, 1), (1, 1)), (2, 4, 8, 8)),
+    (QuantizedLinear(CODES[:, :, 0, 0], SCALE, SCALE, "int8"), (2, 4)),
+    (Cast("float16"), (2, 4)),
+)
+
+
+@pytest.mark.parametrize(("leaf", "shape"), LEAVES, ids=lambda v: type(v).__name__)
+def test_every_leaf_comes_back_as_it_was(leaf: nn.Module, shape: tuple[int, ...], tmp_path: Path) -> None:
+    root = nn.Module()
+    root.add_module("leaf", leaf)
+    graph = torch.fx.Graph()
+    graph.output(graph.call_module("leaf", (graph.placeholder("x"),)))
+    model = Model(graph=torch.fx.GraphModule(root, graph).eval(), spec=SPEC)
+    store.save(model, tmp_path / "m.graph")
+    loaded = store.load(tmp_path / "m.graph")
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.graph(x), model.graph(x))
+    assert store.digest(loaded) == store.digest(model)
+
+
+def test_every_leaf_is_tried_above() -> None:
+    # Embedding takes indices, so no image reaches it first; its fields are two numbers.
+    assert {type(leaf) for leaf, _ in LEAVES} == set(vocabulary.LEAVES) - {nn.Embedding}
+
+
+def test_half_precision_weights_stay_half(tiny: Model, tmp_path: Path) -> None:
+    model = replace(tiny, graph=tiny.graph.half())
+    store.save(model, tmp_path / "m.graph")
+    loaded = store.load(tmp_path / "m.graph")
+    assert {p.dtype for p in loaded.graph.parameters()} == {torch.float16}
+    assert all(p.requires_grad for p in loaded.graph.parameters())
+
+
+def test_a_large_network_computes_the_same_bits(tmp_path: Path) -> None:
+    """Tensors of odd sizes lie at odd places in the file; unaligned, convolutions sum in another order."""
+    model = sources.load("timm:lcnet_050", weights=Path("random"))
+    store.save(model, tmp_path / "m.graph")
+    loaded = store.load(tmp_path / "m.graph")
+    x = torch.randn(1, 3, 224, 224)
+    expected = model.graph(x)
+    assert torch.equal(loaded.graph(x), expected)
+    weights = tmp_path / "m.graph" / "weights.safetensors"
+    weights.write_bytes(b"\0" * weights.stat().st_size)
+    assert torch.equal(loaded.graph(x), expected)
+
+
+def test_two_tensors_whose_paths_flatten_to_one_name(tmp_path: Path) -> None:
+    class Collides(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Module()
+            self.a.b = nn.Parameter(torch.full((3, 1, 1), 2.0))
+            self.a_b = nn.Parameter(torch.full((3, 1, 1), 5.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * self.a.b + self.a_b).mean((2, 3))  # pyright: ignore
+
+    model = canonicalise(Collides(), SPEC)
+    store.save(model, tmp_path / "m.graph")
+    ones = torch.ones(1, 3, 32, 32)
+    assert torch.allclose(store.load(tmp_path / "m.graph").graph(ones), torch.full((1, 3), 7.0))
+
+
 def test_the_digest_follows_every_weight(tiny: Model) -> None:
     before = store.digest(tiny)
     with torch.no_grad():
@@ -34,6 +144,15 @@ def test_the_digest_follows_every_weight(tiny: Model) -> None:
 
 def test_saving_again_replaces(tiny: Model, stored: Path) -> None:
     store.save(tiny, stored)
+    assert [p.name for p in stored.parent.iterdir()] == ["m.graph"]
+
+
+def test_a_failed_save_leaves_the_old_model(tiny: Model, stored: Path) -> None:
+    before = (stored / "graph.json").read_bytes()
+    next(n for n in tiny.graph.graph.nodes if n.op == "call_function").args = (object(),)
+    with pytest.raises(ModelError, match="cannot be stored"):
+        store.save(tiny, stored)
+    assert (stored / "graph.json").read_bytes() == before
     assert [p.name for p in stored.parent.iterdir()] == ["m.graph"]
 
 
@@ -78,7 +197,41 @@ def _dangling(data: dict[str, Any]) -> None:
     data["nodes"][1]["args"] = [{"node": "nowhere"}]
 
 
-@pytest.mark.parametrize("harm", [_function, _method, _leaf, _field, _dunder, _code, _version, _dangling])
+def _private(data: dict[str, Any]) -> None:
+    data["nodes"][1] |= {"op": "get_attr", "target": "_modules", "args": []}
+
+
+def _foreign(data: dict[str, Any]) -> None:
+    data["nodes"][1]["target"] = "double"
+
+
+def _keyword(data: dict[str, Any]) -> None:
+    data["nodes"][1]["kwargs"] = {"class": 1}
+
+
+def _fact(data: dict[str, Any]) -> None:
+    data["facts"] = ["certified"]
+
+
+def _no_output(data: dict[str, Any]) -> None:
+    data["nodes"].pop()
+
+
+def _two_inputs(data: dict[str, Any]) -> None:
+    data["nodes"].insert(1, {"name": "y", "op": "placeholder", "target": "y", "args": [], "kwargs": {}})
+
+
+def _no_groups(data: dict[str, Any]) -> None:
+    data["leaves"]["stem_0"]["fields"]["groups"] = 0
+
+
+HARMS = (
+    *(_function, _method, _leaf, _field, _dunder, _code, _version, _dangling),
+    *(_private, _foreign, _keyword, _fact, _no_output, _two_inputs, _no_groups),
+)
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_hostile_json_is_refused(harm: Any, stored: Path) -> None:
     place = stored / "graph.json"
     data = json.loads(place.read_text())
@@ -86,6 +239,17 @@ def test_hostile_json_is_refused(harm: Any, stored: Path) -> None:
     place.write_text(json.dumps(data))
     with pytest.raises(ModelError):
         store.load(stored)
+
+
+def test_claimed_sizes_take_no_memory(stored: Path) -> None:
+    place = stored / "graph.json"
+    data = json.loads(place.read_text())
+    data["leaves"]["stem_0"]["fields"]["out_channels"] = 10**12  # 108 TB of weights
+    place.write_text(json.dumps(data))
+    start = time.perf_counter()
+    with pytest.raises(ModelError, match=r"stem_0\.weight"):
+        store.load(stored)
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]"])

@@ -34,8 +34,8 @@ def canonicalise(module: nn.Module, spec: ModelSpec) -> Model:
     original = copy.deepcopy(module).eval()
     prepared = copy.deepcopy(original)
     normalise_modules(prepared)
-    traced = trace(prepared.eval())
-    graph = Rebuilder(traced, observe(traced, spec.input_shape)).build()
+    raw = trace(prepared.eval())
+    graph = Rebuilder(prepared, raw, observe(prepared, raw, spec.input_shape)).build()
     for parameter in graph.parameters():
         parameter.requires_grad_(True)
     _verify(original, graph, spec)

@@ -33,7 +33,7 @@ class LayerCost:
 def layer_costs(model: Model) -> tuple[LayerCost, ...]:
     """The cost of every layer, in graph order."""
     graph = model.graph
-    seen = observe(graph, model.spec.input_shape, batches=(1, 1))
+    seen = observe(graph, graph.graph, model.spec.input_shape, batches=(1, 1))
     costs, counted = [], set()
     for node in graph.graph.nodes:
         if node.op in ("placeholder", "output") or not isinstance(seen[node].first, Shape):
@@ -43,7 +43,9 @@ def layer_costs(model: Model) -> tuple[LayerCost, ...]:
         if node.op in ("call_module", "get_attr") and node.target not in counted:
             counted.add(node.target)
             parameters = _parameters(graph, node)
-        inputs = [tuple(seen[n].first) for n in node.all_input_nodes if isinstance(seen[n].first, Shape)]
+        # Not `all_input_nodes`, which names a node once: attention may take one tensor three times.
+        operands = [*node.args, *node.kwargs.values()]
+        inputs = [tuple(seen[n].first) for n in operands if isinstance(n, fx.Node) and isinstance(seen[n].first, Shape)]
         costs.append(
             LayerCost(
                 name=node.name,
@@ -85,9 +87,9 @@ def _macs(graph: fx.GraphModule, node: fx.Node, shape: tuple[int, ...], inputs: 
             return math.prod(shape[:-1]) * weight.shape[0] * weight.shape[1]
         positions = math.prod((inputs[0] if kind == "conv_transpose" else shape)[2:])
         return positions * weight.numel()
-    if kind == "matmul":
+    if kind in ("matmul", "linear_function"):
         return math.prod(shape) * inputs[0][-1]
     if kind == "attention":
-        queries, keys = inputs[0], inputs[1]
-        return 2 * math.prod(queries) * keys[-2]
+        queries, keys, values = inputs[:3]
+        return math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1])
     return 0

@@ -78,25 +78,23 @@ def quantized_steps(
     nodes = [n for n in quantized.graph.nodes if n.op != "output"]
     seen = set()
     for node in progress.track(nodes, "correcting", len(nodes)):
-        outputs = ours.advance(node)
+        ours.advance(node)
         layer = quantized.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(layer, QuantizedLayer):
             continue
-        expected = next((theirs.advance(other) for other in _up_to(pending, theirs, node.name)), None)
-        if expected is None:
-            raise ConfigError(f"the model before quantization has no layer {node.name}; run both in one Chain")
+        other = _advance_to(pending, theirs, node.name)
         if node.target not in seen:  # a layer called twice is corrected for its first call only
             seen.add(node.target)
-            yield Step(node.name, layer, _moments(expected, layer), _moments(outputs, layer), ours, node)
+            yield Step(node.name, layer, theirs.moments(other, layer), ours.moments(node, layer), ours, node)
 
 
-def _up_to(pending: Iterator[fx.Node], front: "_Front", name: str) -> Iterator[fx.Node]:
-    """Advance `front` to the node called `name`, which is yielded, not advanced."""
+def _advance_to(pending: Iterator[fx.Node], front: "_Front", name: str) -> fx.Node:
+    """Advance `front` up to and including the node called `name`."""
     for node in pending:
-        if node.name == name:
-            yield node
-            return
         front.advance(node)
+        if node.name == name:
+            return node
+    raise ConfigError(f"the model before quantization has no layer {name}; run both in one Chain")
 
 
 class _Front:
@@ -106,32 +104,30 @@ class _Front:
         self._runs = [fx.Interpreter(graph) for _ in images]
         self._images = images
 
-    def advance(self, node: fx.Node) -> list[Tensor]:
-        """Compute `node` on every chunk."""
-        outputs = []
+    def advance(self, node: fx.Node) -> None:
+        """Compute `node` on every chunk, and let go of what was read for the last time."""
         for run, image in zip(self._runs, self._images, strict=True):
-            value = image if node.op == "placeholder" else run.run_node(node)
-            run.env[node] = value
-            outputs.append(value)
+            run.env[node] = image if node.op == "placeholder" else run.run_node(node)
             for spent in run.user_to_last_uses.get(node, []):
                 del run.env[spent]
-        return outputs
+
+    def moments(self, node: fx.Node, layer: nn.Module) -> Moments:
+        """Of what `advance` computed for `node` last; channels are last in a linear layer, else second."""
+        sums = squares = torch.zeros((), dtype=torch.float64)
+        count = 0
+        for run in self._runs:
+            chunk = run.env[node]
+            channels = chunk.dim() - 1 if isinstance(layer, QuantizedLinear) else 1
+            others = tuple(d for d in range(chunk.dim()) if d != channels)
+            sums = sums + chunk.sum(others, dtype=torch.float64)
+            squares = squares + chunk.square().sum(others, dtype=torch.float64)
+            count += chunk.numel() // chunk.shape[channels]
+        mean = sums / count
+        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        return Moments(mean=mean.float(), std=std.float())
 
     def adjust(self, node: fx.Node, gain: Tensor, shift: Tensor) -> None:
         """Change what `advance` computed for `node` as the corrected layer would have."""
         for run in self._runs:
             if node in run.env:
                 run.env[node] = run.env[node] * gain + shift
-
-
-def _moments(chunks: list[Tensor], layer: nn.Module) -> Moments:
-    """Channels are last in a linear layer, second in a convolution."""
-    sums = squares = torch.zeros((), dtype=torch.float64)
-    count = 0
-    for chunk in chunks:
-        rows = chunk.flatten(0, -2) if isinstance(layer, QuantizedLinear) else chunk.transpose(0, 1).flatten(1).T
-        rows = rows.double()
-        sums, squares, count = sums + rows.sum(0), squares + rows.square().sum(0), count + rows.shape[0]
-    mean = sums / count
-    std = (squares / count - mean.square()).clamp(min=0).sqrt()
-    return Moments(mean=mean.float(), std=std.float())

@@ -22,6 +22,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 _DROPPED = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Identity)
 
+_DROPPED_NAMES = ("DropPath", "DropBlock2d", "StochasticDepth")
+"""Class names of what timm and torchvision drop in training only."""
+
 
 def normalise_modules(module: nn.Module) -> None:
     """Replace, in place: own activations by torch's, norm-with-activation by norm and activation, dropout by nothing.
@@ -37,8 +40,10 @@ def normalise_modules(module: nn.Module) -> None:
 
 def _replacement(module: nn.Module) -> nn.Module:
     kind = type(module)
-    if isinstance(module, _DROPPED):
+    if isinstance(module, _DROPPED) or kind.__name__ in _DROPPED_NAMES:
         return nn.Identity()
+    if isinstance(module, nn.Hardtanh) and (module.min_val, module.max_val) == (0, 6):
+        return nn.ReLU6()
     if kind.__module__.startswith("torch.nn."):
         return module
     if kind.__name__ in ACTIVATIONS and not list(module.parameters()):

@@ -37,7 +37,7 @@ def plain_leaf(path: str, module: nn.Module, shape: tuple[int, ...] | None) -> t
         return None, copy.deepcopy(module).eval()
     if isinstance(module, nn.Conv2d) and shape:
         return _same_padded(path, module, shape)
-    for plain in (nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d, nn.Embedding, nn.Conv1d, nn.ConvTranspose2d):
+    for plain in (nn.Linear, nn.BatchNorm2d, nn.BatchNorm1d, nn.GroupNorm, nn.Embedding, nn.Conv1d, nn.ConvTranspose2d):
         if isinstance(module, plain):
             fields = {f: _value(module, f) for f in LEAVES[plain].fields}
             same = plain(**fields)

@@ -1,5 +1,8 @@
 """Rebuild a traced graph in the vocabulary: one target per meaning, constants folded, the batch left open."""
 
+import functools
+import itertools
+import keyword
 import math
 import operator
 import re
@@ -43,17 +46,21 @@ _NOTHING = {"contiguous", "detach", "clone", "float", F.dropout, F.dropout1d, F.
 
 _CHECKS = {torch._assert}
 
+_RESERVED = {"graph", "code", "self"}
+"""What a GraphModule and the code that fx generates for it use themselves."""
+
 
 class Rebuilder:
     """Turns a traced graph into a canonical one, node by node.
 
     Args:
-        traced: the raw graph.
+        module: what was traced, in evaluation mode.
+        raw: its graph, see `tracing.trace`.
         seen: what each node gave, see `tracing.observe`.
     """
 
-    def __init__(self, traced: fx.GraphModule, seen: dict[fx.Node, Seen]) -> None:
-        self._traced, self._seen = traced, seen
+    def __init__(self, module: nn.Module, raw: fx.Graph, seen: dict[fx.Node, Seen]) -> None:
+        self._original, self._raw, self._seen = module, raw, seen
         self._root = nn.Module()
         self._graph = fx.Graph()
         self._env: dict[fx.Node, Any] = {}
@@ -61,7 +68,7 @@ class Rebuilder:
 
     def build(self) -> fx.GraphModule:
         """The canonical graph. Raises UnsupportedModelError naming what the vocabulary lacks."""
-        for node in self._traced.graph.nodes:
+        for node in self._raw.nodes:
             if node.op == "placeholder":
                 # Arguments with defaults are not inputs: they stand for their default.
                 first = not self._env
@@ -116,8 +123,12 @@ class Rebuilder:
             return self._leaf(node, nn.GELU(approximate=kwargs.get("approximate", "none")), args[0])
         if target is F.leaky_relu:
             return self._leaf(node, nn.LeakyReLU(*args[1:2], **kwargs), args[0])
-        if target in (F.adaptive_avg_pool2d, torch.nn.functional.adaptive_avg_pool2d):
+        if target is F.elu:
+            return self._leaf(node, nn.ELU(*args[1:2], **kwargs), args[0])
+        if target is F.adaptive_avg_pool2d:
             return self._leaf(node, nn.AdaptiveAvgPool2d(*args[1:2], **kwargs), args[0])
+        if target is F.adaptive_max_pool2d:
+            return self._leaf(node, nn.AdaptiveMaxPool2d(*args[1:2], **kwargs), args[0])
         if target in (F.max_pool2d, torch.max_pool2d):
             return self._leaf(node, nn.MaxPool2d(*args[1:], **kwargs), args[0])
         if target is F.pad and kwargs.get("mode", "constant") == "constant" and not (kwargs.get("value") or args[3:4]):
@@ -127,9 +138,14 @@ class Rebuilder:
         if target in _RESHAPES:
             return self._reshape(node, args[0])
         if target == "expand" or target == "expand_as":
-            return self._expand(node, tuple(args))
-        if target == "size" or (target is getattr and args[1] == "shape"):
-            return _Sizes(self._graph, args[0]) if len(args) < 2 or target is getattr else self._size(args[0], args[1])
+            return self._expand(node, args)
+        if target is getattr and args[1] == "shape":
+            return _Sizes(self._graph, args[0])
+        if target == "size":
+            dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            return _Sizes(self._graph, args[0]) if dim is None else self._size(args[0], int(dim))
+        if target in (torch.mean, "mean"):
+            args, kwargs = _positional(args, kwargs, ("dim", "keepdim"))
         if target is operator.getitem and isinstance(args[0], _Sizes):
             return self._size(args[0].tensor, args[1])
         return self._call(node, target, tuple(args), kwargs)
@@ -160,29 +176,28 @@ class Rebuilder:
         seen = self._seen.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
         return seen.first if seen is not None and isinstance(seen.first, Shape) else None
 
-    def _expand(self, node: fx.Node, args: tuple[Any, ...]) -> fx.Node:
+    def _expand(self, node: fx.Node, args: list[Any]) -> fx.Node:
         if node.target == "expand_as":
             raise self._unsupported(node, "expand_as")
-        sizes = args[1:] if len(args) > 2 else args[1]
+        sizes = args[1] if isinstance(args[1], tuple | list) else args[1:]
         return self._graph.create_node("call_method", "expand", (args[0], *sizes), name=_identifier(node.name))
 
     def _size(self, tensor: fx.Node, dim: int) -> fx.Node:
         return self._graph.create_node("call_method", "size", (tensor, dim), name="batch")
 
     def _tensor(self, target: str) -> fx.Node:
-        name = _identifier(target)
-        if not hasattr(self._root, name):
-            value = self._traced
-            for part in target.split("."):
-                value = getattr(value, part)
+        if target not in self._placed:
+            name = self._free(_identifier(target))
+            value = functools.reduce(getattr, target.split("."), self._original)
             if isinstance(value, nn.Parameter):
                 self._root.register_parameter(name, nn.Parameter(value.detach().clone()))
             else:
                 self._root.register_buffer(name, value.detach().clone())  # pyright: ignore
-        return self._graph.get_attr(name)
+            self._placed[target] = name
+        return self._graph.get_attr(self._placed[target])
 
     def _module(self, node: fx.Node) -> Any:
-        module = self._traced.get_submodule(str(node.target))
+        module = self._original.get_submodule(str(node.target))
         args = self._map(node.args)
         if isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
             return args[0]
@@ -201,17 +216,18 @@ class Rebuilder:
         """Call `leaf`, placed once for each path of the original, so that a layer called twice stays one layer."""
         if path and path in self._placed and shared:
             return self._graph.create_node("call_module", self._placed[path], (x,), name=_identifier(node.name))
-        name = base = _identifier(path or node.name) + suffix
-        count = 1
-        while hasattr(self._root, name):
-            count += 1
-            name = f"{base}_{count}"
+        name = self._free(_identifier(path or node.name) + suffix)
         if hasattr(leaf, "inplace"):
             setattr(leaf, "inplace", False)  # noqa: B010
         self._root.add_module(name, leaf)
         if path:
             self._placed[path] = name
         return self._graph.create_node("call_module", name, (x,), name=name)
+
+    def _free(self, base: str) -> str:
+        """`base`, or `base_2` and so on where it is taken: "a.b" and "a_b" are two tensors."""
+        names = (base if count == 1 else f"{base}_{count}" for count in itertools.count(1))
+        return next(name for name in names if not hasattr(self._root, name))
 
     def _unsupported(self, node: fx.Node, what: str) -> UnsupportedModelError:
         stack = node.meta.get("nn_module_stack") or {}
@@ -231,8 +247,18 @@ class _Sizes:
         self.graph, self.tensor = graph, tensor
 
 
+def _positional(args: list[Any], kwargs: dict[str, Any], names: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments after the tensor, by position as far as they were given: one form for `kind` and the passes."""
+    args, kwargs = list(args), dict(kwargs)
+    for name in names[len(args) - 1 :]:
+        if name not in kwargs:
+            break
+        args.append(kwargs.pop(name))
+    return args, kwargs
+
+
 def _identifier(path: str) -> str:
     """A path of the original as one attribute name: "_blocks.1._expand_conv" -> "blocks_1_expand_conv"."""
     name = re.sub(r"\W|__+", "_", path.replace(".", "_")).strip("_")
     name = re.sub(r"__+", "_", name) or "tensor"
-    return f"m_{name}" if name[0].isdigit() else name
+    return f"m_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in _RESERVED else name

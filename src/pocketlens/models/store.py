@@ -5,10 +5,11 @@ A stored model is a folder, NAME.graph/, with graph.json (nodes, leaves, spec, f
 
 import hashlib
 import json
+import keyword
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -30,27 +31,28 @@ _QUANTIZED = ("QuantizedConv2d", "QuantizedConvTranspose2d", "QuantizedLinear")
 
 
 def save(model: Model, path: Path) -> None:
-    """Write `model` as the folder `path`; an existing stored model is replaced in one step.
+    """Write `model` as the folder `path`. A stored model that is already there goes once the new one is whole.
 
     Raises: OutputError when it cannot be written, or when `path` is something else than a stored model.
     """
     if path.exists() and not (path / "graph.json").is_file():
         raise OutputError(f"{path} exists and is no stored model; name another place")
+    building = path.parent / f".{path.name}-{uuid.uuid4().hex}"
+    replaced = building.with_name(f"{building.name}-replaced")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
+        building.mkdir(parents=True)
         (building / "graph.json").write_text(json.dumps(_to_json(model)), "utf-8")
         (building / "weights.safetensors").write_bytes(to_bytes(_tensors(model.graph)))
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(replaced)
         building.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
+        if replaced.exists() and not path.exists():
+            replaced.replace(path)
         shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def load(path: Path) -> Model:
@@ -63,14 +65,17 @@ def load(path: Path) -> Model:
         if place.stat().st_size > LARGEST_JSON:
             raise ModelError(f"{place} is larger than a graph can be ({LARGEST_JSON >> 20} MiB)")
         data = json.loads(place.read_text("utf-8"))
-        tensors = load_file(path / "weights.safetensors")
+        # What safetensors gives still lies in the file, at any alignment: a copy computes bit for bit what was saved,
+        # and stays as it is when the file is overwritten.
+        tensors = {name: tensor.clone() for name, tensor in load_file(path / "weights.safetensors").items()}
         return _from_json(data, tensors)
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"cannot read the stored model {path}: {error}") from error
     except (json.JSONDecodeError, RecursionError, SafetensorError) as error:
         raise ModelError(f"the stored model {path} is corrupt: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ModelError(f"the stored model {path} is malformed: {type(error).__name__} {error}") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"the stored model {path} is malformed: {type(error).__name__} {reason}") from error
     except PocketlensError as error:
         raise ModelError(f"the stored model {path}: {error}") from error
 
@@ -107,6 +112,8 @@ def _to_json(model: Model) -> Json:
 def _from_json(data: Json, tensors: dict[str, Tensor]) -> Model:
     if data["version"] != VERSION:
         raise ModelError(f"written by another pocketlens (version {data['version']}, this one reads {VERSION})")
+    if unknown := set(data["facts"]) - set(get_args(Fact)):
+        raise ModelError(f"no such facts: {', '.join(sorted(unknown))}; known are {', '.join(get_args(Fact))}")
     root = nn.Module()
     for name, table in data["leaves"].items():
         root.add_module(_flat(name), _leaf_from_json(name, table, tensors))
@@ -118,10 +125,15 @@ def _from_json(data: Json, tensors: dict[str, Tensor]) -> Model:
     graph = fx.Graph()
     nodes: dict[str, fx.Node] = {}
     for table in data["nodes"]:
-        nodes[table["name"]] = _node_from_json(graph, table, nodes)
+        nodes[table["name"]] = _node_from_json(graph, table, nodes, data)
+    ends = [(index, node.op) for index, node in enumerate(graph.nodes) if node.op in ("placeholder", "output")]
+    if ends != [(0, "placeholder"), (len(nodes) - 1, "output")]:
+        raise ModelError("a graph starts with its one input and ends with its one output; this one does not")
     graph.lint()
     module = fx.GraphModule(root, graph).eval()
-    module.load_state_dict(tensors, strict=True)
+    module.load_state_dict(tensors, strict=True, assign=True)
+    if odd := [name for name, value in module.named_parameters() if not value.is_floating_point()]:
+        raise ModelError(f"{odd[0]} must hold floating-point numbers, got {module.get_parameter(odd[0]).dtype}")
     return Model(graph=module, spec=spec_from_json(data["spec"]), facts=frozenset(cast(list[Fact], data["facts"])))
 
 
@@ -130,8 +142,7 @@ def _leaf_to_json(name: str, module: nn.Module) -> Json:
     if leaf is None:
         raise ModelError(f"{name} is a {type(module).__name__}, which is not in the vocabulary")
     fields = {field: module.bias is not None if field == "bias" else getattr(module, field) for field in leaf.fields}
-    dtype = next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
-    return {"class": type(module).__name__, "fields": fields, "half": dtype == torch.float16}
+    return {"class": type(module).__name__, "fields": fields}
 
 
 def _leaf_from_json(name: str, table: Json, tensors: dict[str, Tensor]) -> nn.Module:
@@ -146,8 +157,9 @@ def _leaf_from_json(name: str, table: Json, tensors: dict[str, Tensor]) -> nn.Mo
         return kind(**own, **fields)
     if kind is QuantizeDequantize:
         return kind(tensors[f"{name}.scale"], tensors[f"{name}.zero_point"], **fields)
-    module = kind(**fields)
-    return module.half() if table["half"] else module
+    # Memory is taken by the weights file alone, whatever sizes the JSON claims; loading compares the two.
+    with torch.device("meta"):
+        return kind(**fields)
 
 
 def _node_to_json(node: fx.Node) -> Json:
@@ -161,7 +173,7 @@ def _node_to_json(node: fx.Node) -> Json:
     }
 
 
-def _node_from_json(graph: fx.Graph, table: Json, nodes: dict[str, fx.Node]) -> fx.Node:
+def _node_from_json(graph: fx.Graph, table: Json, nodes: dict[str, fx.Node], data: Json) -> fx.Node:
     op, name = table["op"], _flat(table["name"])
     target: Any = table["target"]
     if op == "call_function":
@@ -171,7 +183,11 @@ def _node_from_json(graph: fx.Graph, table: Json, nodes: dict[str, fx.Node]) -> 
     elif op == "call_method":
         if target not in vocabulary.METHODS:
             raise ModelError(f"{name} calls the method {target!r}, which is not in the vocabulary")
-    elif op in ("call_module", "get_attr", "placeholder", "output"):
+    elif op in ("call_module", "get_attr"):
+        table_of = "leaves" if op == "call_module" else "tensors"
+        if target not in data[table_of]:
+            raise ModelError(f"{name} refers to {target!r}, which is not among the {table_of}")
+    elif op in ("placeholder", "output"):
         target = _flat(target)
     else:
         raise ModelError(f"{name} has the operation {op!r}, which no graph has")
@@ -210,6 +226,6 @@ def _value_from_json(value: Any, nodes: dict[str, fx.Node]) -> Any:
 
 def _flat(name: str) -> str:
     """A name that is one plain identifier; anything else could reach where a graph must not."""
-    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__") or keyword.iskeyword(name):
         raise ModelError(f"{name!r} is no name of a graph")
     return name

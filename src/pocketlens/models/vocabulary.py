@@ -1,18 +1,24 @@
 """The vocabulary of the canonical graph: every leaf and function that passes and targets can meet.
 
-| kind | leaf or function | kind | leaf or function |
-| --- | --- | --- | --- |
-| `input` | the placeholder | `add` `sub` `mul` `div` `pow` `neg` | the operators |
-| `conv` | Conv1d, Conv2d | `matmul` | `a @ b` |
-| `conv_transpose` | ConvTranspose2d | `attention` | scaled_dot_product_attention |
-| `linear` | Linear | `cat` `stack` | joining |
-| `batchnorm` `layernorm` `groupnorm` | the norms | `flatten` `reshape` `permute` | shape |
-| `relu` `relu6` `silu` `hardswish` ... | the activations | `squeeze` `unsqueeze` `expand` `size` | shape |
-| `max_pool` `avg_pool` | pools | `getitem` `chunk` `split` `unbind` | taking apart |
-| `global_avg_pool` | pool or mean to 1 x 1 | `mean` `sum` `amax` | reductions |
-| `pad` | ZeroPad2d | `resize` | Upsample, interpolate |
-| `quantize` | QuantizeDequantize | `cast` | Cast |
-| `embedding` `softmax` | | `tensor` | a stored parameter |
+| kind | leaf or function |
+| --- | --- |
+| `input` `output` `tensor` | the placeholder, the output, a stored parameter or buffer |
+| `conv` `conv_transpose` `linear` `embedding` | Conv1d, Conv2d, ConvTranspose2d, Linear, Embedding |
+| `batchnorm` `layernorm` `groupnorm` | BatchNorm1d, BatchNorm2d, LayerNorm and F.layer_norm, GroupNorm |
+| `relu` `relu6` `silu` `hardswish` `hardsigmoid` `sigmoid` `tanh` | activations: the leaf of that name |
+| `gelu` `mish` `elu` `leaky_relu` `prelu` `softmax` | activations: the leaf of that name |
+| `max_pool` `avg_pool` | MaxPool2d, AvgPool2d and F.avg_pool2d |
+| `global_avg_pool` `global_max_pool` | AdaptiveAvgPool2d, AdaptiveMaxPool2d to 1 x 1; mean over height and width |
+| `adaptive_avg_pool` `adaptive_max_pool` | the same leaves to any other size |
+| `pad` `pad_function` | ZeroPad2d; F.pad of other dimensions or values |
+| `resize` | Upsample, F.interpolate |
+| `quantize` `cast` | QuantizeDequantize, Cast |
+| `add` `sub` `mul` `div` `pow` `neg` `matmul` | the operators |
+| `sqrt` `rsqrt` `exp` `clamp` `mean` `sum` `amax` `normalize` | the torch functions |
+| `attention` `linear_function` | F.scaled_dot_product_attention; F.linear, whose weight is a `tensor` |
+| `cat` `stack` `chunk` `split` `unbind` `getitem` | joining and taking apart |
+| `flatten` `reshape` `permute` `squeeze` `unsqueeze` `roll` | shape; `permute` is also torch.transpose |
+| `expand` `size` | methods, see METHODS |
 
 Quantized layers have the kind of the layer that they replace.
 """
@@ -75,7 +81,9 @@ LEAVES: dict[type[nn.Module], Leaf] = {
     nn.PReLU: Leaf("prelu", ("num_parameters",)),
     nn.Softmax: Leaf("softmax", ("dim",)),
     nn.MaxPool2d: Leaf("max_pool", ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
-    nn.AvgPool2d: Leaf("avg_pool", ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
+    nn.AvgPool2d: Leaf(
+        "avg_pool", ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+    ),
     nn.AdaptiveAvgPool2d: Leaf("global_avg_pool", ("output_size",)),
     nn.AdaptiveMaxPool2d: Leaf("global_max_pool", ("output_size",)),
     nn.Flatten: Leaf("flatten", ("start_dim", "end_dim")),
@@ -127,6 +135,8 @@ FUNCTIONS: dict[Callable[..., Any], str] = {
     F.scaled_dot_product_attention: "attention",
 }
 
+_ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
 METHODS: dict[str, str] = {"expand": "expand", "size": "size"}
 """Tensor methods that stay methods: they name a batch size that is only known when the graph runs."""
 
@@ -155,8 +165,8 @@ def kind(graph: fx.GraphModule, node: fx.Node) -> str:
         leaf = LEAVES.get(type(module))
         if leaf is None:
             return "other"
-        if leaf.kind == "global_avg_pool" and getattr(module, "output_size", 1) not in (1, (1, 1), [1, 1]):
-            return "adaptive_avg_pool"
+        if isinstance(module, _ADAPTIVE) and module.output_size not in (1, (1, 1)):
+            return leaf.kind.replace("global", "adaptive")
         return leaf.kind
     if node.op == "call_method":
         return METHODS.get(str(node.target), "other")

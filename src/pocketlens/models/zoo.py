@@ -23,6 +23,8 @@ Loaded = tuple[nn.Module, ModelSpec]
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
+_IMAGENET_CLASSES = 1000
+
 
 def from_timm(name: str, weights: Path | None) -> Loaded:
     """`timm:NAME`. Without --weights, timm's pretrained weights are asked of its hub."""
@@ -60,7 +62,7 @@ def from_timm(name: str, weights: Path | None) -> Loaded:
             std=_scaled(config["std"]),
         ),
     )
-    return module, _imagenet(spec, getattr(module, "num_classes", 0), tensors)
+    return module, _imagenet(spec, getattr(module, "num_classes", 0))
 
 
 def from_torchvision(name: str, weights: Path | None) -> Loaded:
@@ -71,12 +73,11 @@ def from_torchvision(name: str, weights: Path | None) -> Loaded:
     if short not in models.list_models(module=models):
         raise UnknownNameError("torchvision model", short, models.list_models(module=models))
     tensors = _tensors(weights)
-    outputs = checkpoint.head_outputs(
-        tensors, ("fc", "classifier.1", "classifier.3", "classifier.6", "head", "heads.head")
-    )
-    arguments = {} if outputs is None else {"num_classes": outputs}
-    pretrained = {"weights": "DEFAULT"} if weights is None else {"weights": None}
-    module = _made(lambda: models.get_model(short, **pretrained, **arguments), name, weights)
+    pretrained = "DEFAULT" if weights is None else None
+    module = _made(lambda: models.get_model(short, weights=pretrained), name, weights)
+    outputs = checkpoint.head_outputs(tensors, (_last_layer(module),)) or _IMAGENET_CLASSES
+    if outputs != _IMAGENET_CLASSES:
+        module = _made(lambda: models.get_model(short, weights=None, num_classes=outputs), name, weights)
     if tensors:
         assert weights is not None
         checkpoint.fit(module, tensors, weights)
@@ -93,7 +94,7 @@ def from_torchvision(name: str, weights: Path | None) -> Loaded:
             std=_scaled(transforms.std),
         ),
     )
-    return module, _imagenet(spec, outputs or 1000, tensors)
+    return module, _imagenet(spec, outputs)
 
 
 def from_factory(name: str, weights: Path | None) -> Loaded:
@@ -105,8 +106,8 @@ def from_factory(name: str, weights: Path | None) -> Loaded:
     sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(package), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"cannot import {attribute} from {package}: {error}") from error
+    except Exception as error:  # the user's own module may fail in any way
+        raise ModelError(f"cannot import {attribute} from {package}: {type(error).__name__} {error}") from error
     finally:
         sys.path.pop(0)
     try:
@@ -154,9 +155,14 @@ def _reachable(url: str) -> bool:
         return False
 
 
-def _imagenet(spec: ModelSpec, outputs: int, tensors: dict[str, Any]) -> ModelSpec:
+def _last_layer(module: nn.Module) -> str:
+    """The path of the classifier: what torchvision registers last, auxiliary classifiers before it."""
+    return [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+
+
+def _imagenet(spec: ModelSpec, outputs: int) -> ModelSpec:
     """ImageNet's class names for 1,000 outputs."""
-    if outputs != 1000:
+    if outputs != _IMAGENET_CLASSES:
         return spec
     ids, labels = imagenet_classes()
     return replace(spec, class_ids=ids, labels=labels)

@@ -143,7 +143,8 @@ def _summed(times: tuple[Json, ...], by: str) -> dict[str, float]:
     """Total ms by layer or by operator; what was not measured counts as nothing."""
     total: dict[str, float] = {}
     for item in times:
-        if figures.known(latency := item.get("latency_ms")):
+        latency = item.get("latency_ms")
+        if latency is not None and figures.known(latency):
             name = str(item.get(by, ""))
             total[name] = total.get(name, 0.0) + latency
     return total
