@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.conftest import SPEC, TinyNet, randomised
@@ -7,6 +9,9 @@ from pocketlens.errors import UnsupportedModelError, WeightsError
 from pocketlens.models import vocabulary
 from pocketlens.models.canonical import canonicalise, clone
 from pocketlens.types import Model, ModelSpec
+
+UNNAMED = replace(SPEC, class_ids=(), labels=())
+"""For networks with any number of outputs."""
 
 
 def kinds(model: Model) -> list[str]:
@@ -67,12 +72,19 @@ class Means(nn.Module):
 
 def test_means_over_the_image_are_global_pools() -> None:
     wanted = ["input", "global_avg_pool", "mul", "global_avg_pool", "add"]
-    assert kinds(canonicalise(Means(), SPEC)) == [*wanted, "elu", "global_max_pool", "add", "global_avg_pool", "output"]
+    assert kinds(canonicalise(Means(), UNNAMED)) == [
+        *wanted,
+        "elu",
+        "global_max_pool",
+        "add",
+        "global_avg_pool",
+        "output",
+    ]
 
 
 def test_a_hard_tanh_to_six_is_relu6() -> None:
     module = nn.Sequential(nn.Hardtanh(0.0, 6.0), nn.AdaptiveMaxPool2d(2), nn.Flatten())
-    assert kinds(canonicalise(module, SPEC)) == ["input", "relu6", "adaptive_max_pool", "flatten", "output"]
+    assert kinds(canonicalise(module, UNNAMED)) == ["input", "relu6", "adaptive_max_pool", "flatten", "output"]
 
 
 class Awkward(nn.Module):
@@ -92,6 +104,23 @@ class Awkward(nn.Module):
 def test_any_attribute_name_will_do() -> None:
     names = [n.name for n in canonicalise(Awkward(), SPEC).graph.graph.nodes]
     assert names == ["x", "m_graph", "m_code", "x_1", "m_class", "mean", "output"]
+
+
+class Flattens(nn.Module):
+    """Two tensors whose paths become one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.ParameterDict({"b": torch.full((3, 1, 1), 2.0)})
+        self.a_b = nn.Parameter(torch.full((3, 1, 1), 5.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.a["b"] + self.a_b).mean((2, 3))
+
+
+def test_two_tensors_of_one_flattened_name_stay_two() -> None:
+    model = canonicalise(Flattens(), UNNAMED)
+    assert torch.allclose(model.graph(torch.ones(1, 3, 32, 32)), torch.full((1, 3), 7.0))
 
 
 def test_the_batch_stays_open() -> None:

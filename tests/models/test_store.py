@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import SPEC
 from torch import nn
 
 from pocketlens.errors import ModelError, OutputError
 from pocketlens.models import sources, store, vocabulary
-from pocketlens.models.canonical import canonicalise
 from pocketlens.ops.half import Cast
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
@@ -19,7 +19,6 @@ from pocketlens.ops.quantized import (
     QuantizedLinear,
 )
 from pocketlens.types import Model
-from tests.conftest import SPEC
 
 
 @pytest.fixture
@@ -118,23 +117,6 @@ def test_a_large_network_computes_the_same_bits(tmp_path: Path) -> None:
     assert torch.equal(loaded.graph(x), expected)
 
 
-def test_two_tensors_whose_paths_flatten_to_one_name(tmp_path: Path) -> None:
-    class Collides(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a = nn.Module()
-            self.a.b = nn.Parameter(torch.full((3, 1, 1), 2.0))
-            self.a_b = nn.Parameter(torch.full((3, 1, 1), 5.0))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (x * self.a.b + self.a_b).mean((2, 3))  # pyright: ignore
-
-    model = canonicalise(Collides(), SPEC)
-    store.save(model, tmp_path / "m.graph")
-    ones = torch.ones(1, 3, 32, 32)
-    assert torch.allclose(store.load(tmp_path / "m.graph").graph(ones), torch.full((1, 3), 7.0))
-
-
 def test_the_digest_follows_every_weight(tiny: Model) -> None:
     before = store.digest(tiny)
     with torch.no_grad():
@@ -153,6 +135,24 @@ def test_a_failed_save_leaves_the_old_model(tiny: Model, stored: Path) -> None:
     with pytest.raises(ModelError, match="cannot be stored"):
         store.save(tiny, stored)
     assert (stored / "graph.json").read_bytes() == before
+    assert [p.name for p in stored.parent.iterdir()] == ["m.graph"]
+
+
+def test_a_disk_that_fills_at_the_last_step_leaves_the_old_model(
+    tiny: Model, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = store.digest(tiny), Path.replace
+
+    def fails_once(self: Path, target: Path) -> Path:
+        if target == stored and not self.name.endswith("-replaced"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_once)
+    tiny.graph.get_submodule("classifier").bias.data.fill_(7)  # pyright: ignore
+    with pytest.raises(OutputError, match="No space left"):
+        store.save(tiny, stored)
+    assert store.digest(store.load(stored)) == before
     assert [p.name for p in stored.parent.iterdir()] == ["m.graph"]
 
 
