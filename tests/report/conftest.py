@@ -30,7 +30,7 @@ from pocketlens.types import (
 SPEC = ModelSpec(
     name="efficientnet_lite0",
     input_shape=(3, 224, 224),
-    preprocessing=Preprocessing(resize=256, crop=(224, 224), mean=(127.0,) * 3, std=(128.0,) * 3),
+    preprocessing=Preprocessing(resize=256, crop=(224, 224), mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)),
 )
 
 PROFILE = Profile(

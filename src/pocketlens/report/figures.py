@@ -9,6 +9,9 @@ from pocketlens.types import Interval
 
 NOT_MEASURED = "not measured"
 
+_FIXED = "\u00a0"
+"""A space where no line may break: between a number and its unit."""
+
 _MINUS = "\u2212"
 """A true minus sign is as wide as a plus, so columns line up."""
 
@@ -99,7 +102,7 @@ def count(value: Any) -> str:
         return NOT_MEASURED
     for size, prefix in ((1e9, "G"), (1e6, "M")):
         if value >= size:
-            return f"{value / size:.2f} {prefix}"
+            return f"{value / size:.3g} {prefix}"
     return f"{value:,.0f}"
 
 
@@ -120,15 +123,18 @@ def speed(speedup: Interval | None) -> str:
 
 
 def ratio_range(speedup: Interval | None) -> str:
-    """The interval of a ratio of latencies: "0.97 to 1.03×"."""
-    if speedup is None or not (known(speedup.low) and known(speedup.high)):
+    """The interval of a ratio of latencies, the way round that `speed` says it: slower than 1 is turned over."""
+    if speedup is None or not (present(speedup.low) and present(speedup.high)):
         return NOT_MEASURED
+    if speedup.high < 1.0:
+        return f"{1 / speedup.high:.2f} to {1 / speedup.low:.2f}×"
     return f"{speedup.low:.2f} to {speedup.high:.2f}×"
 
 
 def prose(clause: str) -> str:
     """A verdict's plain-text clause with proper arrows, minus signs and multiplication signs."""
-    clause = clause.replace(" -> ", " → ")
+    clause = clause.replace(" -> ", f"{_FIXED}→{_FIXED}")
+    clause = re.sub(r"(?<=\d) (?=(?:MB|kB|ms|pt|dB)\b)", _FIXED, clause)
     clause = re.sub(r"(?<![\w.])-(?=\d)", _MINUS, clause)
     return re.sub(r"(?<=\d)x\b", "×", clause)
 

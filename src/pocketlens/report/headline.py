@@ -135,7 +135,12 @@ def _latency(data: ReportData) -> Headline:
     conditions += f"; {speedup.level:.0%} interval of the ratio {figures.ratio_range(speedup)}"
     if word == "no difference":
         return Headline(
-            label="Latency", figure="no", unit="difference", tone="same", detail=detail, conditions=conditions
+            label="Latency",
+            figure=f"{speedup.estimate:.2f}×",
+            unit=word,
+            tone="same",
+            detail=detail,
+            conditions=conditions,
         )
     figure, unit = word.split(" ")
     tone = "better" if unit == "faster" else "worse"
@@ -179,6 +184,6 @@ def _accuracy(data: ReportData, images: str) -> Headline:
     tone: Tone = "unknown"
     if low is not None and high is not None:
         tone = "same" if low <= 0 <= high else "better" if low > 0 else "worse"
-    unit = "pt top-1: no difference" if tone == "same" else "pt top-1"
-    figure = figures.points(found["top1_change"]).removesuffix(" pt")
-    return Headline(label="Accuracy", figure=figure, unit=unit, tone=tone, detail=detail, conditions=conditions)
+    unit = {"same": "no difference", "better": "more accurate", "worse": "less accurate"}.get(tone, "")
+    figure = figures.points(found["top1_change"])
+    return Headline(label="Accuracy, top-1", figure=figure, unit=unit, tone=tone, detail=detail, conditions=conditions)

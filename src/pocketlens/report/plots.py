@@ -23,6 +23,9 @@ DB_CEILING = 60.0
 _LETTER = 6.7
 """Pixels of an average letter at the 12 px of a label."""
 
+_GAP = 16
+"""Pixels from a mark's centre to its label: clear of the ring around the best one."""
+
 _LONGEST_LABEL = 22
 _LINE = 15
 _LEAST_SPAN = 0.3
@@ -220,13 +223,13 @@ def _tip(m: Measurement, kind: MarkKind, span: tuple[float, float, float], threa
 
 def _labelled(marks: Sequence[Mark], x: Axis, y: Axis) -> tuple[Mark, ...]:
     """Give each mark the nearest free place for its label; the first marks choose first."""
-    taken = [(m.x - 7, m.y - 7, m.x + 7, m.y + 7) for m in marks]
+    taken = [(m.x - 9, m.y - 9, m.x + 9, m.y + 9) for m in marks]
     placed = []
     for mark in marks:
         text = mark.name if len(mark.name) <= _LONGEST_LABEL else f"{mark.name[: _LONGEST_LABEL - 1]}…"
         wide = len(text) * _LETTER
         for shift in (0, -_LINE, _LINE, -2 * _LINE, 2 * _LINE, -3 * _LINE, 3 * _LINE, -4 * _LINE, 4 * _LINE):
-            right, left = (mark.x + 13, mark.x + 13 + wide), (mark.x - 13 - wide, mark.x - 13)
+            right, left = (mark.x + _GAP, mark.x + _GAP + wide), (mark.x - _GAP - wide, mark.x - _GAP)
             spot = next(
                 (
                     (sides, anchor)

@@ -34,22 +34,26 @@ class LatencyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One figure with its length.
+    """One graph's figure with its length.
 
     Args:
-        latency_ms: the figure, or None when this graph has no such operator.
+        graph: whose it is.
+        place: of that graph among the columns; the same place is the same colour everywhere.
+        latency_ms: the figure.
         length: its share of the longest bar of the table, 0..1.
-        operators: what the runtime calls it.
+        operator: what the runtime runs a layer as.
     """
 
-    latency_ms: float | None
+    graph: str
+    place: int
+    latency_ms: float
     length: float
-    operators: str = ""
+    operator: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeRow:
-    """One layer or operator, a bar a graph."""
+    """One layer or operator, a bar for every graph that has it."""
 
     name: str
     bars: tuple[Bar, ...]
@@ -109,7 +113,10 @@ def layer_times(data: ReportData) -> LayerTimes | None:
         return None
     layers = {name: _summed(times, "layer") for name, times in known.items()}
     operators = {name: _summed(times, "operator") for name, times in known.items()}
-    called = {(name, str(t.get("layer"))): str(t.get("operator", "")) for name, times in known.items() for t in times}
+    called: dict[tuple[str, str], str] = {}
+    for name, times in known.items():
+        for item in times:  # slowest first: a layer that runs as several operators is called by the first
+            called.setdefault((name, str(item.get("layer"))), str(item.get("operator", "")))
     rows = _rows(layers, called)
     return LayerTimes(
         graphs=tuple(known),
@@ -162,11 +169,14 @@ def _rows(by_graph: Mapping[str, dict[str, float]], called: Mapping[tuple[str, s
             name=name,
             bars=tuple(
                 Bar(
-                    latency_ms=times.get(name),
-                    length=max(0.0, times.get(name, 0.0)) / longest,
-                    operators=called.get((graph, name), ""),
+                    graph=graph,
+                    place=place,
+                    latency_ms=times[name],
+                    length=max(0.0, times[name]) / longest,
+                    operator=called.get((graph, name), ""),
                 )
-                for graph, times in by_graph.items()
+                for place, (graph, times) in enumerate(by_graph.items())
+                if name in times
             ),
         )
         for name in sorted(slowest, key=lambda n: -slowest[n])
