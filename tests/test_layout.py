@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "pocketlens"
 LAYERS = (
     ("errors",),
     ("types",),
-    ("ops", "scheme_json"),
+    ("ops", "scheme_json", "whole_file"),
     ("datasets", "tasks"),
     ("bundle",),
     ("models",),

@@ -1,12 +1,10 @@
 """The .lens file: written whole or not at all, read as if a stranger had made it."""
 
 import json
-import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,6 +17,7 @@ from pocketlens.bundle.manifest import MANIFEST, GraphEntry, Manifest, Member, i
 from pocketlens.bundle.parse import parse
 from pocketlens.errors import BundleError, OutputError
 from pocketlens.types import Json, ModelSpec
+from pocketlens.whole_file import whole_file
 
 MAX_MANIFEST_BYTES = 16 * 1024**2
 
@@ -189,7 +188,7 @@ def write_bundle(
     # What a reader would refuse (NaN in a measurement, a control character in a label) never becomes a file.
     with _naming(f"cannot write {path}"):
         Manifest.from_json(parse(payload))
-    with _whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+    with whole_file(path) as part, zipfile.ZipFile(part, "w") as archive:
         archive.writestr(_entry(MANIFEST, zipfile.ZIP_DEFLATED), payload, compresslevel=9)
         for name, (member, content) in coded.items():
             method = zipfile.ZIP_DEFLATED if member.codec == "none" else zipfile.ZIP_STORED
@@ -212,24 +211,6 @@ def _entry(name: str, method: int) -> zipfile.ZipInfo:
     info.create_system = 3  # Unix, on every system: equal contents give equal files
     info.external_attr = 0o644 << 16
     return info
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: becomes `path` when all went well, goes away when anything did not."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield part
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):  # it never came to be, or became `path`
-            part.unlink()
 
 
 @contextmanager

@@ -1,9 +1,6 @@
 """Render a report as one HTML file that opens offline, and write it whole or not at all."""
 
 import base64
-import os
-import secrets
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +8,7 @@ from typing import TYPE_CHECKING
 from pocketlens.errors import OutputError
 from pocketlens.report import figures, headline, plots, tables
 from pocketlens.report.data import ReportData
+from pocketlens.whole_file import whole_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -85,20 +83,8 @@ def write(data: ReportData, path: Path, force: bool = False) -> None:
     if path.exists() and not force:
         raise OutputError(f"{path} exists; pass --force to write over it, or choose another name")
     text = render(data)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):  # it never came to be, or became `path`
-            part.unlink()
+    with whole_file(path) as part:
+        part.write_text(text, "utf-8")
 
 
 def _environment() -> "Environment":

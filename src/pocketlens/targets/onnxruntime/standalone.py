@@ -9,6 +9,7 @@ from pocketlens.bundle.archive import open_bundle
 from pocketlens.bundle.unpack import unpack
 from pocketlens.errors import OutputError, TargetError
 from pocketlens.types import Artifact
+from pocketlens.whole_file import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +51,10 @@ def write_standalone(bundle: Path, out: Path, *, graph: str | None = None, force
         for tensor in model.graph.initializer:
             tensor.ClearField("external_data")
             tensor.data_location = onnx.TensorProto.DEFAULT
-        part = out.with_name(f".{out.name}.part")
-        try:
+        with whole_file(out) as part:
             part.write_bytes(model.SerializeToString())
-            part.replace(out)
-            snippet.write_text(_snippet(artifact, out.name), "utf-8")
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+        with whole_file(snippet) as part:
+            part.write_text(_snippet(artifact, out.name), "utf-8")
     return Standalone(graph=artifact.name, size_bytes=out.stat().st_size, snippet=snippet)
 
 
