@@ -89,4 +89,4 @@ def images(photos: Path) -> ImageSet:
 @pytest.fixture
 def context(tiny: Model, images: ImageSet, tmp_path: Path) -> Context:
     """What a pass may use, with the pictures as calibration and validation."""
-    return Context(data=Data(calibration=images, validation=images), original=tiny, work=tmp_path)
+    return Context(data=Data(train=images, calibration=images, validation=images), original=tiny, work=tmp_path)

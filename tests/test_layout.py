@@ -14,7 +14,7 @@ LAYERS = (
     ("datasets", "tasks"),
     ("bundle",),
     ("models",),
-    ("targets",),
+    ("targets", "training"),
     ("measure", "runtime", "report", "passes"),
     ("stages", "verdict"),
     ("recipe",),

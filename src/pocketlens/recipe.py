@@ -157,8 +157,9 @@ def run(
         key = store.key(model, pass_to_json(step), context) if store else ""
         result = store.load(key) if store else None
         if result is None:
+            own = store.work(key) if store else None
             try:
-                result = step(model, context)
+                result = step(model, replace(context, work=own or _folder(context.work / f"pass{place}")))
             except (PocketlensError, RuntimeError, ValueError) as error:
                 raise _failed(recipe, place, step, error) from error
             if store:
@@ -254,6 +255,11 @@ def pass_from_json(table: Json, place: int = 1) -> Pass:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"pass {place}, {name}: {error}") from error
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _failed(recipe: Chain, place: int, step: Pass, error: Exception) -> PassError:

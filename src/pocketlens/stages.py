@@ -35,7 +35,7 @@ class StageStore:
         """The name of the stage that `step` makes of `model` under `context`."""
         data = context.data
         sets = (data.train, data.calibration, data.validation)
-        others = (context.original, context.teacher, context.unquantized)
+        others = (context.original, context.unquantized, *context.teachers)
         parts = {
             "model": models.digest(model),
             "others": [None if m is None else models.digest(m) for m in others],
@@ -61,6 +61,15 @@ class StageStore:
         os.utime(place)
         return result
 
+    def work(self, key: str) -> Path | None:
+        """A folder for the stage while it is made, found again after a kill; None on a full disk."""
+        place = self.folder / f"{key}.work"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return None
+        return place
+
     def save(self, key: str, result: PassResult) -> None:
         """Keep a stage; a store that cannot be written is no reason to stop the run."""
         try:
@@ -72,6 +81,7 @@ class StageStore:
             models.save(result.model, building / "model.graph")
             (building / "record.json").write_text(json.dumps(asdict(result.record)), "utf-8")
             building.replace(self.folder / key)
+            shutil.rmtree(self.folder / f"{key}.work", ignore_errors=True)
         except OSError:
             pass  # a full disk, or another process finished the same stage first
         finally:

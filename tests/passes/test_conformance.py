@@ -18,6 +18,9 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "QuantizeStatic": ("FoldBatchNorm",),
     "CorrectBias": ("FoldBatchNorm", "QuantizeStatic"),
     "MatchMoments": ("FoldBatchNorm", "QuantizeStatic"),
+    "PruneChannels": (),
+    "Finetune": (),
+    "Distil": (),
     "CastHalf": ("FoldBatchNorm",),
 }
 """What must run before each pass for its requirements to hold."""

@@ -39,6 +39,13 @@ class Console:
 class Bars:
     """Progress bars on stderr, with a time left; silent where stderr is no terminal."""
 
+    def __init__(self) -> None:
+        self._note = lambda text: None
+
+    def note(self, text: str) -> None:
+        """Show `text` behind the bar that moves."""
+        self._note(text)
+
     def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
         """Yield `items` under a bar of their own."""
         if not sys.stderr.isatty():
@@ -61,9 +68,11 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
         )
         with Progress(*columns, console=Rich(stderr=True), transient=True) as bars:
-            task = bars.add_task(description, total=total)
+            task = bars.add_task(description, total=total, note="")
+            self._note = lambda text: bars.update(task, note=text)
             for item in items:
                 yield item
                 bars.advance(task)

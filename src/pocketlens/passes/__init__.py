@@ -10,6 +10,9 @@ PASSES: dict[str, str] = {
     "QuantizeStatic": "pocketlens.passes.quantize_static",
     "CorrectBias": "pocketlens.passes.correct_bias",
     "MatchMoments": "pocketlens.passes.match_moments",
+    "PruneChannels": "pocketlens.passes.prune_channels",
+    "Finetune": "pocketlens.passes.finetune",
+    "Distil": "pocketlens.passes.distil",
     "CastHalf": "pocketlens.passes.cast_half",
 }
 """Class name -> module, imported when it is first asked for."""

@@ -21,6 +21,10 @@ class Progress(Protocol):
         """Yield `items`, showing how far along they are."""
         ...
 
+    def note(self, text: str) -> None:
+        """Show `text` beside what is being tracked, for example a loss."""
+        ...
+
 
 class Silent:
     """Progress that shows nothing."""
@@ -28,6 +32,9 @@ class Silent:
     def track(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
         """Yield `items`."""
         yield from items
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +44,9 @@ class Context:
     Args:
         data: never its `test` split.
         original: the model as it came in, in float.
-        work: an existing folder for what a pass wants to keep.
-        teacher: for distillation; None means `original`.
+        work: an existing folder for what a pass wants to keep, its own; a run that was killed finds it again.
+        cache: an existing folder that passes and runs share, for what is dear to compute; None means `work`.
+        teachers: for distillation; empty means `original`.
         unquantized: the model as it last was before it became integers; the chain keeps it for passes that repair
             what quantization did.
         seed: makes a pass repeatable.
@@ -49,7 +57,8 @@ class Context:
     data: Data
     original: Model
     work: Path
-    teacher: Model | None = None
+    cache: Path | None = None
+    teachers: tuple[Model, ...] = ()
     unquantized: Model | None = None
     seed: int = 0
     device: str = "cpu"

@@ -67,6 +67,7 @@ class Profile:
         scheme: the integer scheme the probe chose, or None where it was not run.
         probe: the probe's figures, per candidate scheme: {"u8s8": {"saturates": bool, "error": float,
             "latency_ms": float, "chosen": bool, "reason": str}}.
+        channel_multiple: widths that are multiples of this leave no lane idle.
         peak: measured peaks, {"fp32_gmacs": ..., "int8_gmacs": ..., "bandwidth_gbs": ...} for one thread.
     """
 
@@ -81,6 +82,7 @@ class Profile:
     runtime: str
     scheme: Scheme | None = None
     probe: Mapping[str, Json] = field(default_factory=dict)
+    channel_multiple: int = 8
     peak: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -45,6 +45,7 @@ class OnnxRuntime:
             runtime=runtime,
             scheme=SCHEMES[probed["scheme"]],
             probe=probed["figures"],
+            channel_multiple=_lanes(machine.instructions),
             peak=probed["peak"],
             **asdict(machine),
         )
@@ -91,6 +92,11 @@ def _probe(machine: Hardware) -> Json:
     probed = probe_schemes(machine.instructions)
     peak = measured_peak(max(machine.caches_bytes.values(), default=0))
     return {"scheme": probed.scheme.name, "figures": probed.figures, "peak": peak}
+
+
+def _lanes(instructions: tuple[str, ...]) -> int:
+    """Channels that ONNX Runtime's blocked convolutions compute at once (MlasNchwcGetBlockSize)."""
+    return 16 if "avx512f" in instructions or "neon" in instructions else 8
 
 
 def _by_layer(events: list[Json]) -> tuple[Json, ...]:

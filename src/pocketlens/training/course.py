@@ -1,0 +1,85 @@
+"""What a training run is given, and what comes of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from pocketlens.errors import DataError
+from pocketlens.models.taps import Tap
+from pocketlens.training.objectives import Objective
+from pocketlens.training.score import Score
+from pocketlens.types import Data, ImageSet, Json, Model, Progress, Silent
+
+
+class Constraint(Protocol):
+    """Changes the network while it is trained: a penalty, a schedule of masks."""
+
+    def before_step(self, network: nn.Module, done: float) -> None:
+        """Called with gradients in place; `done` is the share of all steps so far."""
+        ...
+
+    def after_step(self, network: nn.Module, done: float) -> None:
+        """Called after the weights moved."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """All that one training run needs besides model and plan.
+
+    Args:
+        objective: what is minimised.
+        data: train (or, where it is None, calibration) images teach, validation images choose the epoch.
+        teachers: asked for logits; the first also for features.
+        taps: (student's, teacher's) features to compare.
+        original: whose answers stand for labels on unlabelled validation images.
+        constraints: see Constraint.
+        work: a folder of this run alone; checkpoints and the log go there.
+        cache: a folder shared by runs, for teachers' answers.
+        seed: makes the run repeatable.
+        device: a torch device string.
+        progress: see types.Progress.
+        held: whether weights that are zero stay zero.
+    """
+
+    objective: Objective
+    data: Data
+    work: Path
+    cache: Path
+    teachers: tuple[Model, ...] = ()
+    taps: tuple[tuple[Tap, Tap], ...] = ()
+    original: Model | None = None
+    constraints: tuple[Constraint, ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Silent)
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run.
+
+    Args:
+        model: with the weights of the best epoch.
+        log: one line an epoch: epoch, loss, accuracy, validation, images_per_second, learning_rate, seconds.
+        best: the validation score of the weights that are returned; None without validation images.
+        precision: "float32" or "bfloat16".
+        notes: sentences for the reader.
+    """
+
+    model: Model
+    log: tuple[Json, ...]
+    best: Score | None
+    precision: str
+    notes: tuple[str, ...] = ()
+
+
+def teaching_images(data: Data) -> ImageSet:
+    """Train images, else calibration images. Raises DataError without any."""
+    images = data.train if data.train is not None else data.calibration
+    if images is None or len(images) < 2:
+        raise DataError("training needs at least 2 images; give --data a folder with train/ (or class folders)")
+    return images
