@@ -15,6 +15,7 @@ from pocketlens.types import (
     ImageSet,
     Json,
     Measurement,
+    Preprocessing,
     Profile,
     Progress,
     RacePlan,
@@ -116,29 +117,32 @@ def fidelity(
     batch_size: int = 8,
     progress: Progress | None = None,
 ) -> tuple[Json, ...]:
-    """The task's figures of each artifact against the first, image by image, each image decoded once.
+    """The task's figures of each artifact against the first, image by image, each under its own preprocessing.
+
+    An image is decoded once for each different preprocessing.
 
     Raises: DataError when no image could be read.
     """
-    spec = artifacts[0].spec
-    task = TASKS[spec.task]
+    task = TASKS[artifacts[0].spec.task]
     meters = [task.meter() for _ in artifacts]
-    # Every artifact pulls the same current batch: lockstep, so that no batch is decoded twice or kept.
-    current: list[NDArray[np.float32]] = []
+    sizes = list(dict.fromkeys(artifact.spec.preprocessing for artifact in artifacts))
+    # Every artifact pulls the same current images: lockstep, so that no batch is decoded twice or kept.
+    current: dict[Preprocessing, NDArray[np.float32]] = {}
 
-    def feed() -> Iterator["NDArray[np.float32]"]:
+    def feed(size: Preprocessing) -> Iterator["NDArray[np.float32]"]:
         while True:
-            yield current[0]
+            yield current[size]
 
-    streams = [target.outputs(artifact, feed()) for artifact in artifacts]
+    streams = [target.outputs(artifact, feed(artifact.spec.preprocessing)) for artifact in artifacts]
     total = -(-len(images) // batch_size)
     seen = 0
-    for batch in (progress or Silent()).track(images.batches(spec.preprocessing, batch_size), "scoring", total):
-        current[:] = [batch.images]
+    together = zip(*(images.batches(size, batch_size) for size in sizes), strict=True)
+    for batches in (progress or Silent()).track(together, "scoring", total):
+        current.update(zip(sizes, (batch.images for batch in batches), strict=True))
         outputs = [next(stream) for stream in streams]
         for meter, output in zip(meters, outputs, strict=True):
-            meter.update(output, outputs[0], batch.labels)
-        seen += len(batch.keys)
+            meter.update(output, outputs[0], batches[0].labels)
+        seen += len(batches[0].keys)
     for stream in streams:
         close = getattr(stream, "close", None)
         if close is not None:

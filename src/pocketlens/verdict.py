@@ -17,6 +17,9 @@ TOLERATED_DISAGREEMENT = 0.05
 SQNR_GAIN_DB = 0.5
 """What a corrective pass must win back to have paid."""
 
+TOP1_GAIN = 0.01
+"""What a pass that trains must win back to have paid, where labels are known."""
+
 
 def judge(
     name: str, before: Measurement, after: Measurement, *, speedup: Interval | None, corrects: bool = False
@@ -41,6 +44,8 @@ def judge(
     fidelity_lost = _lost(before, after)
     if fidelity_lost:
         losses.append("less accurate")
+    elif corrects and _top1(after) - _top1(before) >= TOP1_GAIN:
+        gains.append("more accurate")
     elif corrects and _sqnr(after) - _sqnr(before) >= SQNR_GAIN_DB:
         gains.append("closer to the original")
     outcome = _outcome(gains, losses)
@@ -111,6 +116,11 @@ def _lost(before: Measurement, after: Measurement) -> bool:
 
 def _sqnr(measurement: Measurement) -> float:
     return float(measurement.fidelity["sqnr_db"])
+
+
+def _top1(measurement: Measurement) -> float:
+    """The change of top-1 against the original; 0 without labels."""
+    return float(measurement.fidelity.get("top1_change") or 0.0)
 
 
 def _outcome(gains: list[str], losses: list[str]) -> Outcome:

@@ -32,6 +32,25 @@ def load_model(name: str, weights: Path | None, classes: Path | None, data: Path
     return model
 
 
+def load_teacher(name: str, student: Model) -> Model:
+    """A teacher, which answers in the student's classes.
+
+    Args:
+        name: a model as in `load_model`, or NAME=WEIGHTS.
+        student: whose class names it takes over when it has none.
+    """
+    from dataclasses import replace
+
+    from pocketlens.models import sources
+
+    source, _, weights = name.partition("=")
+    teacher = sources.load(source, weights=Path(weights) if weights else None)
+    if not teacher.spec.class_ids:
+        named = replace(teacher.spec, class_ids=student.spec.class_ids, labels=student.spec.labels)
+        teacher = replace(teacher, spec=named)
+    return teacher
+
+
 def read_classes(path: Path) -> tuple[str, ...]:
     """Class names, one a line, empty lines ignored."""
     try:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pocketlens.cli.console import Console
     from pocketlens.squeeze.plan import Squeezed
 
@@ -14,7 +16,9 @@ def squeeze(
     model: Annotated[
         str, typer.Argument(help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory or a stored graph.")
     ],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe (int8, half) or a TOML file.")] = "int8",
+    recipe: Annotated[
+        str, typer.Option(help="A shipped recipe (int8, half, fast, tiny-student) or a TOML file.")
+    ] = "int8",
     out: Annotated[
         Path | None, typer.Option(help="The bundle to write; the report goes beside it. [default: NAME.lens]")
     ] = None,
@@ -34,6 +38,10 @@ def squeeze(
         Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")
     ] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="A model that Distil learns from, or NAME=WEIGHTS; may be repeated. [default: the model]"),
+    ] = None,
     target: Annotated[str, typer.Option(help="The runtime to make it for and measure it on.")] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts to time, the first in headlines.")] = "1,2",
     seed: Annotated[int, typer.Option(help="Makes the run repeatable.")] = 0,
@@ -66,6 +74,8 @@ def squeeze(
         seed=seed,
         force=force,
         stages=None if fresh else cache_folder() / "stages",
+        cache=None if fresh else cache_folder(),
+        teachers=tuple(inputs.load_teacher(name, loaded) for name in teacher or ()),
         command=shlex.join(["pocketlens", *sys.argv[1:]]),
     )
     result = run(loaded, splits, plan, progress=console.progress, say=console.say)
@@ -77,6 +87,30 @@ def _read_recipe(name: str) -> Any:
     from pocketlens.recipe import read
 
     return read(name)
+
+
+def _stages(result: "Squeezed") -> "Table":
+    """What each pass did to size, work and accuracy, on validation images."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("after", "download", "MACs", "vs fp32", "same answer", "top-1", ""):
+        table.add_column(column, justify="left" if column in ("after", "") else "right")
+    for stage in result.stages:
+        m = stage.measurement
+        if m is None:
+            continue
+        top1 = m.fidelity.get("top1")
+        table.add_row(
+            stage.record.name,
+            f"{m.size_bytes / 1e6:.2f} MB",
+            f"{m.macs / 1e6:.0f} M",
+            f"{next(iter(m.speedup.values())).estimate:.2f}x",
+            f"{m.fidelity['agreement']:.1%}",
+            "-" if top1 is None else f"{top1:.1%}",
+            stage.verdict.outcome if stage.verdict else "",
+        )
+    return table
 
 
 def _show(console: "Console", result: "Squeezed") -> None:
@@ -102,7 +136,7 @@ def _show(console: "Console", result: "Squeezed") -> None:
             "-" if top1 is None else f"{best}{top1:.1%}",
             f"{best}{m.peak_memory_bytes / 1e6:.0f} MB",
         )
-    console.say("", table, "")
+    console.say("", table, "", _stages(result), "")
     for stage in result.stages:
         if stage.verdict:
             console.say(f"  {stage.verdict.outcome:>13}  {stage.verdict.sentence}")

@@ -69,11 +69,11 @@ def taylor(slices: Slices, generator: torch.Generator) -> Tensor:
 
 
 def hessian_diagonal(slices: Slices, generator: torch.Generator) -> Tensor:
-    """Second-order change of the loss, 1/2 sum of h w^2, with h from squared gradients (the empirical Fisher).
+    """Second-order change of the loss, 1/2 sum of h w^2 over all that makes the unit, h the squared gradient (Fisher).
 
     Reference: LeCun et al. 1990 (optimal brain damage), eq. 4; Theis et al. 2018, arXiv:1801.05787, for h.
     """
-    return _sum((0.5 * (s.values * _gradients(s)).square()).sum(1) for s in _where_made(slices))
+    return _sum((0.5 * (s.values * _gradients(s)).square()).sum(1) for s in slices if s.side != "in")
 
 
 def random(slices: Slices, generator: torch.Generator) -> Tensor:

@@ -13,17 +13,24 @@ class Mask(nn.Module):
 
     Args:
         mask: the weight's shape, float32, of zeros and ones.
+
+    `score` is of the same shape: what a schedule that changes the mask sums up as it goes.
     """
 
     mask: Tensor
+    score: Tensor
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
+        self.register_buffer("score", torch.zeros_like(mask))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The masked weight."""
-        return weight * self.mask
+        """The masked weight. Its gradient reaches what is masked too, so that a schedule may let it come back.
+
+        Reference: Guo et al. 2016 (dynamic network surgery), arXiv:1608.04493.
+        """
+        return weight * self.mask + (weight - weight.detach()) * (1 - self.mask)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models.sources import outputs_of
 from pocketlens.models.taps import Tap, pair_taps
+from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course, teaching_images
 from pocketlens.training.loop import train
 from pocketlens.training.objectives import Imitation, Projections
@@ -88,7 +89,7 @@ class Distil(TrainingPlan):
                 seed=context.seed,
                 device=context.device,
                 progress=context.progress,
-                held="masked" in model.facts,
+                masks=zeros_of(model.graph) if "masked" in model.facts else {},
             ),
         )
         seconds = time.perf_counter() - start

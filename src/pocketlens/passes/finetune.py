@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pocketlens.errors import DataError
+from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course, teaching_images
 from pocketlens.training.loop import train
 from pocketlens.training.objectives import Labels
@@ -46,7 +47,7 @@ class Finetune(TrainingPlan):
                 seed=context.seed,
                 device=context.device,
                 progress=context.progress,
-                held="masked" in model.facts,
+                masks=zeros_of(model.graph) if "masked" in model.facts else {},
             ),
         )
         seconds = time.perf_counter() - start

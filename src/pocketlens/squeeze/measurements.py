@@ -12,7 +12,7 @@ from pocketlens.targets.timing import ratio
 from pocketlens.types import Artifact, Data, Interval, Measurement, Model, Progress, Record
 from pocketlens.verdict import judge
 
-CORRECTIVE = frozenset({"CorrectBias", "MatchMoments"})
+CORRECTIVE = frozenset({"CorrectBias", "MatchMoments", "Finetune", "Distil"})
 """Passes that are there to win fidelity back."""
 
 

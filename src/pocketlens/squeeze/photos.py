@@ -37,11 +37,10 @@ def compare_photos(
             found.append(images.image(index))
         except ImageError:
             continue  # counted and named by the measurement already
-    inputs = [preprocess(image, spec.preprocessing)[np.newaxis] for image, _, _ in found]
-    answers = [
-        [task.answers(output, spec, 3)[0] for output in target.outputs(artifact, inputs)]
-        for artifact in (before, after)
-    ]
+    answers = []
+    for artifact in (before, after):
+        inputs = [preprocess(image, artifact.spec.preprocessing)[np.newaxis] for image, _, _ in found]
+        answers.append([task.answers(output, spec, 3)[0] for output in target.outputs(artifact, inputs)])
     photos = [
         Photo(
             key=key,

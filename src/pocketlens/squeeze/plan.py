@@ -6,7 +6,7 @@ from pathlib import Path
 from pocketlens import recipe as recipes
 from pocketlens.errors import OutputError
 from pocketlens.report.data import Stage
-from pocketlens.types import Json, Measurement, Profile, Target, Verdict
+from pocketlens.types import Json, Measurement, Model, Profile, Target, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class SqueezePlan:
         seed: makes the run repeatable.
         force: write over an existing bundle.
         stages: folder of the stage store, or None to keep nothing.
+        cache: folder that runs share, for teachers' answers; None keeps them for this run.
+        teachers: for distillation; empty means the model itself.
         command: for the report, what the user typed.
     """
 
@@ -31,6 +33,8 @@ class SqueezePlan:
     seed: int = 0
     force: bool = False
     stages: Path | None = None
+    cache: Path | None = None
+    teachers: tuple[Model, ...] = ()
     command: str = ""
 
     @property

@@ -63,7 +63,15 @@ def run(
             snapshots.append(Snapshot(model=result, record=record))
             say(f"{record.name}: {_summary(record)}")
 
-        context = Context(data=data, original=model, work=work, seed=plan.seed, progress=progress)
+        context = Context(
+            data=data,
+            original=model,
+            work=work,
+            cache=plan.cache,
+            teachers=plan.teachers,
+            seed=plan.seed,
+            progress=progress,
+        )
         store = StageStore(plan.stages) if plan.stages else None
         with clock("passes"):
             final, _ = recipes.run(recipe, model, context, store=store, on_stage=on_stage)

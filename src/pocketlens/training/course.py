@@ -1,10 +1,11 @@
 """What a training run is given, and what comes of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from pocketlens.errors import DataError
 from pocketlens.models.taps import Tap
@@ -20,8 +21,8 @@ class Constraint(Protocol):
         """Called with gradients in place; `done` is the share of all steps so far."""
         ...
 
-    def after_step(self, network: nn.Module, done: float) -> None:
-        """Called after the weights moved."""
+    def after_step(self, network: nn.Module, done: float, step: float) -> None:
+        """Called after the weights moved; `step` is the share of one step."""
         ...
 
 
@@ -41,7 +42,8 @@ class Course:
         seed: makes the run repeatable.
         device: a torch device string.
         progress: see types.Progress.
-        held: whether weights that are zero stay zero.
+        masks: layer -> mask of its weight that is kept through training.
+        choose: return the weights of the epoch with the best validation score, or of the last (a schedule must end).
     """
 
     objective: Objective
@@ -55,7 +57,8 @@ class Course:
     seed: int = 0
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)
-    held: bool = False
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    choose: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)

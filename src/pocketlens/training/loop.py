@@ -65,9 +65,8 @@ class _Run:
 
     def result(self) -> Trained:
         course, plan = self._course, self._plan
-        kept = masks.zeros_of(self._model.graph) if course.held else {}
         with ExitStack() as stack:
-            stack.enter_context(masks.held(self._model.graph, kept))
+            stack.enter_context(masks.held(self._model.graph, course.masks))
             graph = self._model.graph
             prepare(graph, plan)
             network = tapped(graph, [mine.node for mine, _ in course.taps]) if course.taps else graph
@@ -105,6 +104,7 @@ class _Run:
         average = Average(graph, plan.ema) if plan.ema else None
         validate = self._validation()
         order = Order(len(self._images), plan.batch_size, course.seed)
+        self._share_of_a_step = 1 / (plan.epochs * order.steps)
         self._log: list[Json] = []
         self._best: Score | None = None
         best: dict[str, Tensor] = {}
@@ -137,7 +137,8 @@ class _Run:
                     self._save(graph, optimizer, average, best, epoch, step, running, teachers)
                     saved = time.monotonic()
             score = self._score(graph, average, validate)
-            if score is None or self._best is None or score.value >= self._best.value:
+            better = score is None or self._best is None or score.value >= self._best.value
+            if better or course.choose == "last":
                 self._best = score
                 best = _copy(graph.state_dict() if average is None else average.tensors)
             self._log_epoch(epoch, running, score, clock)
@@ -192,7 +193,7 @@ class _Run:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         for constraint in course.constraints:
-            constraint.after_step(self._model.graph, done)
+            constraint.after_step(self._model.graph, done, self._share_of_a_step)
         truth = labels if answers is None or bool((labels >= 0).all()) else answers.argmax(dim=1)
         running.add(value, int((logits.detach().argmax(dim=1) == truth).sum()), len(labels))
 
