@@ -12,7 +12,7 @@ import typer
 
 from pocketlens.errors import PocketlensError
 
-VERBS = ("inspect", "squeeze", "bench", "export", "recognize", "devices")
+VERBS = ("inspect", "train", "squeeze", "bench", "export", "recognize", "devices")
 """Each is a module of this package with a function of the same name."""
 
 

@@ -98,7 +98,8 @@ def load_data(
         found = replace(found, calibration=found.calibration.subset(spread))
     if found.validation is None:
         # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
-        found = replace(found, validation=load("sample", "validation") if calibration is None else found.calibration)
+        own = calibration is not None or data is not None
+        found = replace(found, validation=found.calibration if own else load("sample", "validation"))
     if found.test is None:
         found = replace(
             found, test=load("sample", "test") if data is None and calibration is None else found.validation

@@ -1,5 +1,6 @@
 """From what a user names to image sets, and from one set to several."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -55,7 +56,7 @@ def load_data(root: str | Path, class_ids: Sequence[str] = (), labels: Sequence[
     `root` may hold a folder or a parquet file for each split, called as in `folder.SPLIT_NAMES`; a split that
     is missing is None, except that validation (a tenth) and calibration come out of train. Otherwise `root`
     is one set (a folder or a parquet file): test and validation take a tenth each, train the rest less
-    calibration.
+    calibration. Where most classes have one image only, all of them train and calibrate, and nothing is taken out.
 
     Args:
         root: see above.
@@ -68,9 +69,15 @@ def load_data(root: str | Path, class_ids: Sequence[str] = (), labels: Sequence[
     given = {split: load(path, class_ids, labels) for split, path in _find_splits(root, class_ids).items()}
     if not given:
         whole = load(root, class_ids, labels)
+        if _one_a_class(whole):
+            return Data(train=whole, calibration=whole)
         rest, given["test"] = _take_tenth(whole, len(whole), seed)
         given["train"], given["validation"] = _take_tenth(rest, len(whole), seed)
     train = given.get("train")
+    if train is not None and _one_a_class(train):
+        # Nothing can be taken out of it without losing classes.
+        given.setdefault("calibration", train)
+        return Data(train=train, **{k: v for k, v in given.items() if k != "train"})
     if train is not None and "validation" not in given:
         train, given["validation"] = _take_tenth(train, len(train), seed)
     if train is not None and "calibration" not in given:
@@ -139,6 +146,12 @@ def _find_splits(root: Path, class_ids: Sequence[str]) -> dict[str, Path]:
                 )
             found[split] = path
     return found
+
+
+def _one_a_class(images: LazyImageSet) -> bool:
+    """Whether most classes have a single image, so that none can be spared."""
+    counts = Counter(images.labels) if images.labelled else Counter()
+    return bool(counts) and sum(n == 1 for n in counts.values()) > len(counts) / 2
 
 
 def _take_tenth(images: LazyImageSet, whole: int, seed: int) -> tuple[LazyImageSet, LazyImageSet]:
