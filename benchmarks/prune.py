@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch_pruning_peer import TorchPruningPeer
 
 from pocketlens import recipe
@@ -93,7 +92,6 @@ def resnet56(bench: Bench) -> None:
     channels = PruneChannels(macs=1 - (1 - MACS) / (1 - BLOCKS), multiple=8, criterion="group_norm")
     rows = {
         "pocketlens: blocks and channels": (PruneBlocks(macs=BLOCKS), channels),
-        "pocketlens: channels alone": (PruneChannels(macs=MACS, multiple=8, criterion="group_norm"),),
         "Torch-Pruning 1.6.1 L1": (TorchPruningPeer(method="l1", macs=MACS),),
         "Torch-Pruning 1.6.1 group norm": (TorchPruningPeer(method="group_norm", macs=MACS),),
     }
@@ -293,7 +291,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=41)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
     bench = Bench(
         data=splits.load_data(arguments.data, CLASSES, CLASSES),
         weights=arguments.weights,

@@ -48,7 +48,7 @@ def residual_branches(model: Model) -> tuple[Branch, ...]:
 
 
 def drop_branch(graph: fx.GraphModule, branch: Branch) -> None:
-    """Take a branch out, in place: what read the sum reads the shortcut."""
+    """Take a branch out, in place: what read the sum reads the shortcut. Others must be looked for anew."""
     by_name = {n.name: n for n in graph.graph.nodes}
     by_name[branch.add].replace_all_uses_with(by_name[branch.shortcut])
     graph.graph.erase_node(by_name[branch.add])

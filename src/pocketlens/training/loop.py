@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ from pocketlens.types import Json, Model, Preprocessing
 
 CHECKPOINT_SECONDS = 300.0
 """A checkpoint at the end of each epoch, and within one at least this often."""
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on stderr
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed"}
