@@ -110,6 +110,22 @@ def check(recipe: Chain, facts: Facts = frozenset()) -> None:
         facts = (facts - step.destroys) | step.establishes
 
 
+def iterate(prune: Pass, tune: Pass, rounds: int) -> Chain:
+    """Prune -> tune -> prune -> tune: the same end in several smaller cuts, each followed by tuning.
+
+    Args:
+        prune: has a field `macs` (or, where that is 0, `ratio`): the share that is gone after the last round.
+        tune: runs after each cut.
+        rounds: at least 1; each removes the same share of what is left.
+    """
+    if rounds < 1:
+        raise ConfigError(f"`rounds` must be at least 1, got {rounds}")
+    name = "macs" if getattr(prune, "macs", 0.0) else "ratio"
+    share = 1 - (1 - getattr(prune, name)) ** (1 / rounds)
+    cut = replace(cast(Any, prune), **{name: share})
+    return Chain(*((cut, tune) * rounds), name="iterative")
+
+
 def bind(recipe: Chain, profile: Profile) -> Chain:
     """Fill every field that is "auto" and that the target decides; the result is what gets recorded.
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.conftest import SPEC, randomised
 
 from pocketlens.errors import ConfigError, DataError, UnsupportedModelError
 from pocketlens.models.canonical import canonicalise
@@ -9,7 +10,6 @@ from pocketlens.models.cifar_resnet import CifarResNet
 from pocketlens.models.cost import count_macs
 from pocketlens.passes.prune_blocks import PruneBlocks
 from pocketlens.types import Context, Data, Model
-from tests.conftest import SPEC, randomised
 
 
 @pytest.fixture

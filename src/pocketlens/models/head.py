@@ -57,5 +57,7 @@ def features_of(model: Model) -> fx.GraphModule:
     graph = fx.Graph()
     graph.graph_copy(model.graph.graph, placed)
     graph.output(placed[node.all_input_nodes[0]])
-    graph.eliminate_dead_code()
-    return fx.GraphModule(model.graph, graph)
+    features = fx.GraphModule(model.graph, graph)
+    features.graph.eliminate_dead_code()
+    features.recompile()
+    return features

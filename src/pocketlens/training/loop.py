@@ -23,7 +23,7 @@ from pocketlens.training.augment import source_for
 from pocketlens.training.average import Average
 from pocketlens.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
 from pocketlens.training.course import Course, Trained, teaching_images
-from pocketlens.training.network import make_optimizer, prepare, train_mode
+from pocketlens.training.network import make_optimizer, prepare, quick_statistics, train_mode
 from pocketlens.training.objectives import Lesson, Mixed
 from pocketlens.training.order import Clock, Order, Running
 from pocketlens.training.pictures import Pictures, Ticket, TrainingImages, to_input
@@ -71,6 +71,7 @@ class _Run:
         with ExitStack() as stack:
             stack.enter_context(masks.held(self._model.graph, course.masks))
             graph = self._model.graph
+            stack.enter_context(quick_statistics(graph))
             prepare(graph, plan)
             network = tapped(graph, [mine.node for mine, _ in course.taps]) if course.taps else graph
             trained = network.to(self._device).to(memory_format=torch.channels_last)  # pyright: ignore
