@@ -75,7 +75,7 @@ def silence(graph: fx.GraphModule, doomed: Mapping[str, Tensor], groups: Sequenc
                     gone = _indices(member, doomed[group.name])
                     layer = graph.get_submodule(member.layer)
                     axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-                    for tensor in (layer.weight, layer.bias):
+                    for tensor in (layer.weight, getattr(layer, "bias", None)):
                         if isinstance(tensor, Tensor):
                             tensor.index_fill_(axis if tensor.dim() > 1 else 0, gone, 0.0)
                     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.running_mean is not None:
@@ -106,7 +106,8 @@ def _shrink_conv(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d, out: Tensor 
     weight = layer.weight
     transposed = isinstance(layer, nn.ConvTranspose2d)
     if layer.groups == layer.in_channels == layer.out_channels and layer.groups > 1:
-        layer.weight = _without(weight, 0, out if out is not None else into)
+        out = out if out is not None else into
+        layer.weight = _without(weight, 0, out)
         layer.groups = layer.in_channels = layer.out_channels = layer.weight.shape[0]
     elif layer.groups > 1:
         kept_out, kept_in = _kept(layer.out_channels, out), _kept(layer.in_channels, into)
@@ -123,7 +124,7 @@ def _shrink_conv(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d, out: Tensor 
         layer.weight = _without(_without(weight, axis, out), 1 - axis, into)
         layer.out_channels, layer.in_channels = layer.weight.shape[axis], layer.weight.shape[1 - axis]
     if layer.bias is not None:
-        layer.bias = _without(layer.bias, 0, out if out is not None or layer.groups == 1 else into)
+        layer.bias = _without(layer.bias, 0, out)
 
 
 def _shrink_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d | nn.PReLU | nn.LayerNorm | nn.GroupNorm, gone: Tensor) -> None:

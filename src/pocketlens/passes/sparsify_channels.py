@@ -109,7 +109,7 @@ class GrowingPenalty:
             for layer, index in self._places:
                 module = network.get_submodule(layer)
                 axis = 1 if isinstance(module, nn.ConvTranspose2d) else 0
-                for tensor in (module.weight, module.bias):
+                for tensor in (module.weight, getattr(module, "bias", None)):
                     if isinstance(tensor, Tensor) and tensor.grad is not None:
                         along = axis if tensor.dim() > 1 else 0
                         pull = tensor.detach().index_select(along, index) * (self._strength * done)
