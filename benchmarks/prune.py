@@ -62,6 +62,7 @@ class Bench:
     store: StageStore
     work: Path
     rounds: int
+    seeds: tuple[int, ...]
 
     def run(self, passes: Sequence[Pass], model: Model, teachers: tuple[Model, ...] = (), seed: int = 0) -> Model:
         """The model after the passes; what was done before is looked up."""
@@ -107,7 +108,7 @@ def resnet20(bench: Bench) -> None:
     """ResNet-20 with and without ResNet-56 as its teacher, three seeds, the same start and schedule."""
     student, teacher = load("resnet20", bench), load("resnet56", bench)
     rows = []
-    for seed in range(3):
+    for seed in bench.seeds:
         ways = {
             "without teacher": (Finetune(**SCHEDULE), ()),
             "distilled from ResNet-56": (Distil(**SCHEDULE, temperature=4.0, labels_weight=0.1), (teacher,)),
@@ -288,6 +289,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--work", type=Path, default=cache_folder() / "benchmarks")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of resnet20; some, to share the work")
     parser.add_argument("--rounds", type=int, default=41)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -297,6 +299,7 @@ def main() -> None:
         store=StageStore(arguments.work / "stages"),
         work=arguments.work,
         rounds=arguments.rounds,
+        seeds=tuple(arguments.seeds),
     )
     for part in arguments.part or PARTS:
         print(f"== {part}", flush=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pocketlens.measure import Entrant, MeasurePlan, fidelity, measure
+from pocketlens.passes.set_input_size import SetInputSize
 from pocketlens.targets import load_target
-from pocketlens.types import ImageSet, Model
+from pocketlens.types import Context, ImageSet, Model
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,19 @@ def test_every_figure_carries_its_conditions(tiny: Model, images: ImageSet, targ
     assert 0 < again.roofline["compute_share"] < 1.5
     assert again.peak_memory_bytes > 10e6
     assert {"device", "runtime", "batch", "threads", "turns", "images", "measured"} <= set(again.conditions)
+
+
+def test_each_file_is_scored_under_its_own_preprocessing(
+    tiny: Model, images: ImageSet, target, tmp_path: Path, context: Context
+) -> None:
+    """A model for smaller pictures beside the original gets what it would get alone."""
+    small = SetInputSize(size=16)(tiny, context).model
+    artifacts = []
+    for name, model in (("fp32", tiny), ("small", small)):
+        (tmp_path / name).mkdir()
+        artifacts.append(target.lower(model, name, tmp_path / name))
+    _, beside = fidelity(artifacts, target=target, images=images)
+    (alone,) = fidelity(artifacts[1:], target=target, images=images)
+    assert beside["top1"] == alone["top1"]
+    assert beside["n"] == 24
+    assert beside["sqnr_db"] < 60

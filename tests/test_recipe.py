@@ -9,9 +9,12 @@ import torch
 from pocketlens import recipe as recipes
 from pocketlens.errors import ConfigError, PassError, RecipeError, UnknownNameError
 from pocketlens.passes.correct_bias import CorrectBias
+from pocketlens.passes.distil import Distil
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
+from pocketlens.passes.prune_channels import PruneChannels
+from pocketlens.passes.prune_weights import PruneWeights
 from pocketlens.passes.quantize_static import QuantizeStatic
-from pocketlens.recipe import Chain, bind, check, from_json, from_toml, read, to_json, to_toml
+from pocketlens.recipe import Chain, bind, check, from_json, from_toml, iterate, read, to_json, to_toml
 from pocketlens.types import Context, Fact, IntegerFormat, Model, PassResult, Profile, Scheme
 
 SCHEME = Scheme(
@@ -117,3 +120,21 @@ def test_a_failing_pass_is_named_with_its_place(tiny: Model, context: Context) -
     with pytest.raises(PassError, match=r"pass 2 of 2, Broken \(after FoldBatchNorm\): the ratio") as caught:
         recipes.run(Chain(FoldBatchNorm(), Broken()), tiny, context)
     assert caught.value.exit_code == 2
+
+
+def test_iterating_ends_where_one_cut_would() -> None:
+    chain = iterate(PruneChannels(macs=0.488, multiple=1), Distil(epochs=1), 3)
+    assert [type(p).__name__ for p in chain.passes] == ["PruneChannels", "Distil"] * 3
+    assert chain.passes[0].macs == pytest.approx(0.2)  # pyright: ignore  1 - 0.512 ** (1 / 3)
+    with pytest.raises(ConfigError, match="rounds"):
+        iterate(PruneChannels(), Distil(), 0)
+
+
+def test_iterating_a_ratio() -> None:
+    chain = iterate(PruneChannels(ratio=0.36), Distil(), 2)
+    assert chain.passes[2].ratio == pytest.approx(0.2)  # pyright: ignore
+
+
+def test_layers_given_one_by_one_survive_toml() -> None:
+    chain = Chain(PruneChannels(layers={"stem_0": 0.5, "odd name.x": 0.25}), PruneWeights(skip=("a", "b")))
+    assert from_toml(to_toml(chain)) == chain

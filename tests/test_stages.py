@@ -1,6 +1,7 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from pocketlens import recipe as recipes
@@ -8,7 +9,7 @@ from pocketlens.models import store
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.recipe import Chain, pass_to_json
 from pocketlens.stages import StageStore
-from pocketlens.types import Context, Model
+from pocketlens.types import Context, Model, PassResult
 
 STEP = pass_to_json(FoldBatchNorm())
 
@@ -62,3 +63,25 @@ def test_a_store_that_cannot_be_written_stops_nothing(tiny: Model, context: Cont
     blocked.write_text("in the way")
     StageStore(blocked).save("aa", FoldBatchNorm()(tiny, context))
     assert StageStore(blocked).load("aa") is None
+
+
+def test_a_stage_that_was_killed_finds_its_folder_again(tiny: Model, context: Context, tmp_path: Path) -> None:
+    """What a pass keeps in `context.work` outlives the process, and goes when the stage is whole."""
+    stages = StageStore(tmp_path / "stages")
+    seen: list[list[str]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Interrupted(FoldBatchNorm):
+        def __call__(self, model: Model, context: Context) -> PassResult:
+            seen.append(sorted(path.name for path in context.work.iterdir()))
+            (context.work / "half").write_text("of the work")
+            if len(seen) == 1:
+                raise KeyboardInterrupt
+            return super().__call__(model, context)
+
+    chain = Chain(Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        recipes.run(chain, tiny, context, store=stages)
+    recipes.run(chain, tiny, context, store=stages)
+    assert seen == [[], ["half"]]
+    assert not list((tmp_path / "stages").glob("*.work"))

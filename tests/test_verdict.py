@@ -67,3 +67,12 @@ def test_a_corrective_pass_pays_in_sqnr(sqnr: float, outcome: str) -> None:
     before = measurement(4_800_000, agreement=0.98, sqnr=19)
     after = measurement(4_800_000, agreement=0.985, sqnr=sqnr)
     assert judge("CorrectBias", before, after, speedup=interval(0.99, 1.01), corrects=True).outcome == outcome
+
+
+def test_training_that_wins_accuracy_back_paid() -> None:
+    pruned = measurement(4_800_000, top1_change=-0.4, top1_change_interval=[-0.45, -0.35])
+    tuned = measurement(4_800_000, top1_change=-0.01, top1_change_interval=[-0.02, 0.0])
+    verdict = judge("Distil", pruned, tuned, speedup=interval(0.99, 1.01), corrects=True)
+    assert verdict.outcome == "paid"
+    assert "more accurate" in verdict.sentence
+    assert judge("Distil", tuned, tuned, speedup=interval(0.99, 1.01), corrects=True).outcome == "no difference"

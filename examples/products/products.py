@@ -16,12 +16,14 @@ name = "small"
 
 [[pass]]
 use = "PruneChannels"
-macs = 0.3
+macs = 0.2
+criterion = "taylor"
+weigh = "macs"
 
 [[pass]]
 use = "Distil"
-epochs = 2
-batch_size = 16
+epochs = 6
+batch_size = 8
 views = 1
 
 [[pass]]

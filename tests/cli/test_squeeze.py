@@ -231,3 +231,48 @@ def test_a_full_disk_is_told_in_one_line(squeezed: tuple[Path, dict, str], tmp_p
     assert done.returncode == 1
     assert "No space left" in [line for line in done.stderr.splitlines() if line.startswith("pocketlens: ")][-1]
     assert not list(tmp_path.glob("*"))
+
+
+LESSON = """
+name = "lesson"
+
+[[pass]]
+use = "PruneChannels"
+ratio = 0.3
+multiple = 1
+
+[[pass]]
+use = "Distil"
+epochs = 2
+batch_size = 8
+augment = "none"
+"""
+
+
+def test_a_recipe_that_trains_and_its_teacher(cli: Cli, stored: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "lesson.toml").write_text(LESSON)
+    arguments = ("squeeze", stored, "--recipe", "lesson.toml", "--data", photos, "--threads", "1")
+    done = cli(*arguments, "--teacher", stored, "--out", "a.lens", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    pruned, taught = (stage["measurement"] for stage in result["stages"])
+    assert pruned["macs"] < result["baseline"]["macs"]
+    assert taught["macs"] == pruned["macs"]
+    assert result["stages"][1]["record"]["summary"]["epochs"] == 2
+    assert result["result"]["size_bytes"] < result["baseline"]["size_bytes"]
+    assert "MACs" in done.stderr
+    assert 'id="tuning"' in (tmp_path / "a.html").read_text("utf-8")
+
+
+def test_a_teacher_of_other_classes_is_refused_before_training(
+    cli: Cli, stored: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "lesson.toml").write_text(LESSON)
+    done = cli(
+        *("squeeze", stored, "--recipe", "lesson.toml", "--data", photos, "--out", "a.lens"),
+        *("--teacher", "timm:mobilenetv3_small_050=random"),
+    )
+    assert done.returncode == 1
+    assert "must know the student's 4 classes" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "a.lens").exists()

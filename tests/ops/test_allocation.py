@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from pocketlens.ops.allocation import Ranked, allocate
-from pocketlens.ops.groups import ChannelGroup
+from pocketlens.ops.groups import ChannelGroup, Member
 
 
 def ranked(scores: list[float], name: str = "a", blocks: int = 1, **fields: Any) -> Ranked:
     group = ChannelGroup(name=name, kind="channels", width=len(scores), members=(), blocks=blocks)
     settings = {"price": 1.0, "original": len(scores), "multiple": 1, "smallest": 0.1} | fields
-    return Ranked(group=group, scores=torch.tensor(scores), **settings)
+    return Ranked(group=group, scores=torch.tensor(scores, dtype=torch.float32), **settings)
 
 
 def rising(width: int, name: str = "a", **fields: Any) -> Ranked:
@@ -127,3 +127,17 @@ def test_more_leaves_with_a_larger_share() -> None:
     left = [sum(allocate(groups, share / 10, "global", False).values()) for share in range(10)]
     assert left == sorted(left, reverse=True)
     assert left[3] == 140
+
+
+def test_a_layer_with_only_some_of_the_units_keeps_its_best() -> None:
+    # a concatenation of 2 and 4 channels beside a layer of 6: the layer of 2 would lose both
+    parts = tuple(
+        Member(layer, "out", torch.arange(len(units)), torch.tensor(units))
+        for layer, units in {"whole": list(range(6)), "few": [0, 1], "many": [2, 3, 4, 5]}.items()
+    )
+    group = ChannelGroup(name="a", kind="channels", width=6, members=parts)
+    scores = torch.tensor([1.0, 2, 3, 4, 5, 6])
+    whole = Ranked(group=group, scores=scores, price=1, original=6, multiple=1, smallest=0.1)
+    assert whole.doomed(4).tolist() == [0, 2]
+    assert whole.doomed(2).tolist() == [0, 2, 3, 4]
+    assert whole.levels() == [2, 3, 4, 5, 6]

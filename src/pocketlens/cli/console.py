@@ -60,6 +60,7 @@ class Bars:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.text import Text
 
         columns = (
             TextColumn("{task.description:>18}"),
@@ -68,11 +69,24 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
         )
-        with Progress(*columns, console=Rich(stderr=True), transient=True) as bars:
-            task = bars.add_task(description, total=total, note="")
-            self._note = lambda text: bars.update(task, note=text)
+
+        class Noted(Progress):
+            """A bar with a line under it."""
+
+            note = ""
+
+            def get_renderables(self) -> Iterable[Any]:
+                yield self.make_tasks_table(self.tasks)
+                if self.note:
+                    yield Text(f"{'':>18} {self.note}", style="dim")
+
+        def show(text: str) -> None:
+            bars.note = text
+
+        with Noted(*columns, console=Rich(stderr=True), transient=True) as bars:
+            task = bars.add_task(description, total=total)
+            self._note = show
             for item in items:
                 yield item
                 bars.advance(task)

@@ -65,4 +65,5 @@ def _channels(layer: nn.Module, side: str) -> int:
 
 
 def _depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.groups == layer.in_channels == layer.out_channels > 1
+    convolves = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d)
+    return convolves and layer.groups == layer.in_channels == layer.out_channels > 1

@@ -74,10 +74,13 @@ def silence(graph: fx.GraphModule, doomed: Mapping[str, Tensor], groups: Sequenc
                 if member.side == "out" and group.name in doomed:
                     gone = _indices(member, doomed[group.name])
                     layer = graph.get_submodule(member.layer)
-                    axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
                     for tensor in (layer.weight, getattr(layer, "bias", None)):
-                        if isinstance(tensor, Tensor):
-                            tensor.index_fill_(axis if tensor.dim() > 1 else 0, gone, 0.0)
+                        if isinstance(tensor, Tensor) and isinstance(layer, nn.ConvTranspose2d) and tensor.dim() > 1:
+                            # (in, out / groups, ...): the group and the place in it tell an output.
+                            blocks = tensor.unflatten(0, (layer.groups, -1))
+                            blocks[gone // tensor.shape[1], :, gone % tensor.shape[1]] = 0.0
+                        elif isinstance(tensor, Tensor):
+                            tensor.index_fill_(0, gone, 0.0)
                     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.running_mean is not None:
                         layer.running_mean[gone] = 0.0
 
@@ -114,8 +117,9 @@ def _shrink_conv(layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d, out: Tensor 
         per_out, per_in = layer.out_channels // layer.groups, layer.in_channels // layer.groups
         blocks = []
         for g in range(layer.groups):
-            rows = kept_out[(kept_out >= g * per_out) & (kept_out < (g + 1) * per_out)]
-            columns = kept_in[(kept_in >= g * per_in) & (kept_in < (g + 1) * per_in)] - g * per_in
+            made = kept_out[(kept_out >= g * per_out) & (kept_out < (g + 1) * per_out)]
+            read = kept_in[(kept_in >= g * per_in) & (kept_in < (g + 1) * per_in)]
+            rows, columns = (read, made - g * per_out) if transposed else (made, read - g * per_in)
             blocks.append(weight.detach()[rows][:, columns])
         layer.weight = nn.Parameter(torch.cat(blocks))
         layer.out_channels, layer.in_channels = len(kept_out), len(kept_in)
@@ -167,11 +171,19 @@ def _rewrite(graph: fx.GraphModule, name: str, place: int, value: int) -> None:
 
 
 def _differs(graph: fx.GraphModule, groups: Sequence[ChannelGroup], example: Tensor) -> bool:
-    """Whether removing a few units gives something else than silencing them."""
-    doomed = {g.name: _sample(g) for g in groups}
+    """Whether removing a few units gives something else than silencing them.
+
+    Tried from the first unit on and from the last: x[:, -4:] does not mind what leaves before it.
+    """
+    return any(_differs_without(graph, groups, example, {g.name: _sample(g, last) for g in groups}) for last in (0, 1))
+
+
+def _differs_without(
+    graph: fx.GraphModule, groups: Sequence[ChannelGroup], example: Tensor, doomed: Mapping[str, Tensor]
+) -> bool:
     quiet, small = (copy.deepcopy(graph) for _ in range(2))
-    silence(quiet, doomed, groups)
     try:
+        silence(quiet, doomed, groups)
         remove(small, doomed, groups)
         with torch.inference_mode():
             wanted, got = _run(quiet, example), _run(small, example)
@@ -188,16 +200,17 @@ def _run(graph: fx.GraphModule, example: Tensor) -> Tensor:
     return interpreter.run(example)
 
 
-def _sample(group: ChannelGroup) -> Tensor:
-    """A few units, the same number in every block."""
+def _sample(group: ChannelGroup, last: int) -> Tensor:
+    """Every second of the first units, or of the last, the same number in every block."""
     per_block = group.width // group.blocks
     count = max(1, per_block // 4)
-    return torch.cat([b * per_block + torch.arange(per_block)[1::2][:count] for b in range(group.blocks)])
+    order = torch.arange(per_block).flip(0) if last else torch.arange(per_block)
+    return torch.cat([b * per_block + order[::2][:count] for b in range(group.blocks)])
 
 
 def _shape_lock(graph: fx.GraphModule, group: ChannelGroup) -> str:
-    if group.blocks == 0 or group.width % max(group.blocks, 1):
-        return "grouped layers want different numbers of blocks"
+    if group.blocks == 0:
+        return "grouped layers cannot lose the same number from each of their blocks"
     if group.width // group.blocks < 2:
         return "too narrow"
     if any(isinstance(graph.get_submodule(m.layer), nn.LayerNorm | nn.GroupNorm) for m in group.members):

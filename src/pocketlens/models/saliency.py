@@ -68,8 +68,9 @@ def _with_gradients(model: Model, context: Context, count: int) -> Iterator[nn.M
 def _slices(network: nn.Module, group: ChannelGroup, gradients: bool = False) -> tuple[Slice, ...]:
     found = []
     for member in group.members:
-        if getattr(network.get_submodule(member.layer), "weight", None) is None:
-            continue  # a norm without gain
+        layer = network.get_submodule(member.layer)
+        if isinstance(layer, nn.PReLU) or getattr(layer, "weight", None) is None:
+            continue  # a slope is no gain; a norm without gain
         values = _by_unit(matrix(network, member), member, group.width)
         grads = _by_unit(matrix(network, member, gradient=True), member, group.width) if gradients else None
         found.append(Slice("norm" if is_norm(network, member) else member.side, values, grads))

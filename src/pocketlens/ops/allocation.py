@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -34,9 +35,26 @@ class Ranked:
     def levels(self) -> list[int]:
         """The widths that are allowed, ascending; the present one is always among them."""
         step = math.lcm(self.multiple, self.group.blocks)
-        least = max(1, math.ceil(self.smallest * self.original))
+        least = max(1, math.ceil(self.smallest * self.original), self._needed)
         rounded = [n for n in range(step, self.group.width, step) if n >= least]
         return [*rounded, self.group.width]
+
+    @cached_property
+    def _anchors(self) -> Tensor:
+        """Units that stay since a layer that has only some of the units would be empty without: its best."""
+        found: list[int] = []
+        for member in self.group.members:
+            units = member.unit.unique()
+            if len(units) < self.group.width and not set(units.tolist()) & set(found):
+                found.append(int(units[self.scores[units].argmax()]))
+        return torch.tensor(found, dtype=torch.int64)
+
+    @property
+    def _needed(self) -> int:
+        """The least width that holds all anchors."""
+        per_block = self.group.width // self.group.blocks
+        in_block = torch.bincount(self._anchors // per_block, minlength=self.group.blocks)
+        return int(in_block.max()) * self.group.blocks
 
     def nearest(self, wanted: float) -> int:
         """The allowed width nearest to `wanted`, the larger of two equally near."""
@@ -46,7 +64,7 @@ class Ranked:
         """The units that leave when `kept` stay: the lowest scores, as many of each block."""
         per_block = self.group.width // self.group.blocks
         leaving = per_block - kept // self.group.blocks
-        by_block = self.scores.reshape(self.group.blocks, per_block)
+        by_block = self.scores.index_fill(0, self._anchors, math.inf).reshape(self.group.blocks, per_block)
         lowest = by_block.argsort(dim=1, stable=True)[:, :leaving]
         return (lowest + per_block * torch.arange(self.group.blocks).unsqueeze(1)).reshape(-1).sort().values
 

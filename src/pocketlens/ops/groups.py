@@ -108,7 +108,7 @@ def find_groups(graph: fx.GraphModule, example: Tensor, skip: Sequence[str] = ()
                 kind="channels",
                 width=_outputs(root),
                 members=members,
-                blocks=_blocks(graph, members),
+                blocks=_blocks(graph, members, _outputs(root)),
                 locked=locked,
             )
         )
@@ -158,6 +158,8 @@ def _members(group: Any, dependencies: Any, names: dict[nn.Module, str]) -> tupl
             continue
         if not isinstance(module, PRUNED):
             continue  # Torch-Pruning's own stand-ins for additions, reshapes and the like
+        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+            continue  # one slope for all channels
         side: Side = "out" if dependencies.is_out_channel_pruning_fn(item.dep.handler) else "in"
         roots = getattr(item, "root_idxs", None) or list(range(len(item.idxs)))
         index, unit = members.setdefault((names[module], side), ([], []))
@@ -178,21 +180,39 @@ def _members(group: Any, dependencies: Any, names: dict[nn.Module, str]) -> tupl
     )
 
 
-def _blocks(graph: nn.Module, members: tuple[Member, ...]) -> int:
-    """The number of blocks that every grouped convolution of a group can live with."""
-    counts = {1}
-    for member in members:
-        layer = graph.get_submodule(member.layer)
-        if isinstance(layer, nn.Conv1d | nn.Conv2d) and not _depthwise(layer):
-            counts.add(layer.groups)
-        elif isinstance(layer, nn.GroupNorm):
-            counts.add(layer.num_groups)
-    largest = max(counts)
-    return largest if all(largest % count == 0 for count in counts) else 0
+def _blocks(graph: nn.Module, members: tuple[Member, ...], width: int) -> int:
+    """The number of blocks that every grouped convolution of a group can live with; 0 when there is none."""
+    counts = [(member, _layer_blocks(graph.get_submodule(member.layer))) for member in members]
+    blocks = max(count for _, count in counts)
+    if width % blocks or any(blocks % count for _, count in counts):
+        return 0
+    return blocks if all(_even(graph, m, count, width // blocks) for m, count in counts if count > 1) else 0
+
+
+def _layer_blocks(layer: nn.Module) -> int:
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups
+    grouped = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) and not _depthwise(layer)
+    return layer.groups if grouped else 1
+
+
+def _even(graph: nn.Module, member: Member, count: int, per_block: int) -> bool:
+    """Whether each of the `count` blocks of a layer loses the same when each block of units does.
+
+    Not so when the layer reads two groups side by side: its first block then knows only units of the first.
+    """
+    layer = graph.get_submodule(member.layer)
+    channels = layer.num_channels if isinstance(layer, nn.GroupNorm) else getattr(layer, f"{member.side}_channels")
+    owner = member.index // (int(channels) // count)
+    met = torch.zeros(count, int(member.unit.max()) // per_block + 1, dtype=torch.int64)
+    met.index_put_((owner, member.unit // per_block), torch.tensor(1), accumulate=True)
+    whole = (met == 0) | (met == met.max())
+    return bool(whole.all() and (met.sum(1) == met.sum(1)[0]).all() and ((met > 0).sum(0) <= 1).all())
 
 
 def _depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.groups == layer.in_channels == layer.out_channels > 1
+    convolves = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d)
+    return convolves and layer.groups == layer.in_channels == layer.out_channels > 1
 
 
 def _outputs(layer: nn.Module) -> int:

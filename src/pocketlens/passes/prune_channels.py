@@ -68,10 +68,23 @@ class PruneChannels(ChannelSelection):
                 {"layer": g.name, "kind": g.kind, "before": widths[g.name], "after": after[g.name], "locked": g.locked}
                 for g in before
             ),
-            notes=_notes(before),
+            notes=(*_notes(before), *self._nothing_left(before, widths, after)),
             seconds=time.perf_counter() - start,
         )
         return PassResult(result, record)
+
+    def _nothing_left(
+        self, groups: tuple[ChannelGroup, ...], before: dict[str, int], after: dict[str, int]
+    ) -> tuple[str, ...]:
+        """A sentence where something was asked for and no channel left."""
+        asked = self.macs or self.ratio or any(self.layers.values())
+        if not asked or before != after:
+            return ()
+        widest = max(g.width for g in groups if not g.locked)
+        return (
+            f"no channel left: widths are rounded to multiples of {self.multiple}, and the widest layer that may "
+            f"shrink has {widest}; set `multiple` lower",
+        )
 
 
 def _notes(groups: tuple[ChannelGroup, ...]) -> tuple[str, ...]:

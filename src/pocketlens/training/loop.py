@@ -116,11 +116,8 @@ class _Run:
         if self._start is not None:
             epoch, step, running, best = self._restore(self._start, graph, optimizer, average)
         batches = feed.batches(list(self._tickets(order, epoch, step, teachers)))
-        bar = iter(
-            course.progress.track(
-                range(epoch * order.steps + step, plan.epochs * order.steps), "training", plan.epochs * order.steps
-            )
-        )
+        left = range(epoch * order.steps + step, plan.epochs * order.steps)
+        bar = iter(course.progress.track(left, "training", len(left)))
         clock = Clock(plan.epochs)
         saved = time.monotonic()
         while epoch < plan.epochs and not self._patience_over():
