@@ -1,3 +1,6 @@
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,104 @@ def test_an_optimizer_goes_on_where_it_was(kind: type[torch.optim.Optimizer]) ->
     for k in range(2, 4):
         step(second, other, k)
     assert torch.equal(second, whole)
+
+
+@pytest.mark.parametrize("place", ["digest", "state", "tensor"])
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path, place: str) -> None:
+    """The state too: an epoch that reads 9 for 2 would be believed."""
+    folder = CheckpointFolder(tmp_path, "run")
+    folder.save(at(1))
+    folder.save(at(2))
+    path = tmp_path / "last.safetensors"
+    content = bytearray(path.read_bytes())
+    where = {"digest": content.index(b'"digest"') + 11, "state": content.index(b'epoch\\": 2') + 9, "tensor": -1}[place]
+    content[where] ^= 0x01
+    path.write_bytes(content)
+    found, notes = folder.load()
+    assert found is not None
+    assert found.state["epoch"] == 1
+    assert len(notes) == 1
+    assert "last.safetensors is corrupt" in notes[0]
+
+
+def test_what_a_kill_left_half_written_is_no_damaged_checkpoint(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, "run")
+    folder.save(at(1))
+    (tmp_path / ".before.safetensors.0a1b2c3d.part").write_bytes(b"half")
+    found, notes = folder.load()
+    assert found is not None
+    assert found.state["epoch"] == 1
+    assert notes == ()
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_kill_at_any_rename_leaves_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    folder = CheckpointFolder(tmp_path, "run")
+    folder.save(at(1))
+    folder.save(at(2))
+    left, real = [survived], Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return real(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "replace", replace)
+        folder.save(at(3))
+    found, notes = folder.load()
+    assert found is not None
+    assert found.state["epoch"] == (2 if survived == 0 else 3)
+    assert notes == ()
+    folder.save(at(4))
+    found, _ = folder.load()
+    assert found is not None
+    assert found.state["epoch"] == 4
+
+
+def test_a_disk_that_is_full_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pocketlens.training.checkpoint as module
+
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield path
+
+    folder = CheckpointFolder(tmp_path, "run")
+    folder.save(at(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "whole_file", full)
+        with pytest.raises(OutputError, match="No space left on device; free some space"):
+            folder.save(at(2))
+    found, notes = folder.load()
+    assert found is not None
+    assert found.state["epoch"] == 1
+    assert notes == ()
+
+
+def test_a_run_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints", "run")
+    assert folder.load() == (None, ())
+    folder.save(at(1))
+    folder.remove()
+    assert not (tmp_path / "checkpoints").exists()
+    folder.remove()
+
+
+def test_tensors_that_share_memory_are_kept(tmp_path: Path) -> None:
+    """Tied weights have two names in a state dict."""
+    folder = CheckpointFolder(tmp_path, "run")
+    weight = torch.arange(6.0).view(2, 3)
+    folder.save(Checkpoint(tensors={"model/a": weight, "model/b": weight, "model/c": weight.T}, state=at(1).state))
+    found, _ = folder.load()
+    assert found is not None
+    part = found.part("model")
+    assert torch.equal(part["a"], weight)
+    assert torch.equal(part["b"], weight)
+    assert torch.equal(part["c"], weight.T)

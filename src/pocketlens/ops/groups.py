@@ -204,6 +204,8 @@ def _even(graph: nn.Module, member: Member, count: int, per_block: int) -> bool:
     layer = graph.get_submodule(member.layer)
     channels = layer.num_channels if isinstance(layer, nn.GroupNorm) else getattr(layer, f"{member.side}_channels")
     owner = member.index // (int(channels) // count)
+    if len(owner) and int(owner.max()) >= count:
+        return False
     met = torch.zeros(count, int(member.unit.max()) // per_block + 1, dtype=torch.int64)
     met.index_put_((owner, member.unit // per_block), torch.tensor(1), accumulate=True)
     whole = (met == 0) | (met == met.max())

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from pocketlens.ops.masks import Mask
+
 
 class Average:
     """Follows a network; its weights are steadier than any single step's.
@@ -20,6 +22,9 @@ class Average:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._decay = decay
         self.tensors = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        # The mean of an old and a new mask would let masked weights through, a little.
+        masks = [(name, module) for name, module in network.named_modules() if isinstance(module, Mask)]
+        self._copied = {f"{name}.{buffer}" for name, module in masks for buffer, _ in module.named_buffers()}
 
     @torch.no_grad()
     def follow(self, network: nn.Module, step: int) -> None:
@@ -27,7 +32,7 @@ class Average:
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, tensor in network.state_dict().items():
             mine = self.tensors[name]
-            if tensor.is_floating_point():
+            if tensor.is_floating_point() and name not in self._copied:
                 mine.lerp_(tensor, 1 - decay)
             else:
                 mine.copy_(tensor)

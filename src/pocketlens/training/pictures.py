@@ -1,5 +1,6 @@
 """Training images: decoded and augmented by worker processes, decoded once as far as memory allows."""
 
+import contextlib
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class DecodedCache:
         self.slots = min(count, room // self._slot)
         # Anonymous and shared: forked workers write into it, and no file or /dev/shm quota stands behind it.
         self._pixels = np.frombuffer(mmap.mmap(-1, max(1, self.slots * self._slot)), np.uint8)
-        self._shapes = np.frombuffer(mmap.mmap(-1, max(1, self.slots * 4)), np.uint16).reshape(-1, 2)
+        self._shapes = np.frombuffer(mmap.mmap(-1, max(4, self.slots * 4)), np.uint16).reshape(-1, 2)
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
         """(h, w, 3), or None when it is not there."""
@@ -149,7 +150,11 @@ class _Views(Dataset[Pictures]):
 class _UnreadableError(Exception):
     def __init__(self, images: ImageSet, index: int, error: ImageError) -> None:
         super().__init__(str(error))
-        self.key = next((k for k, reason in reversed(list(images.skipped.items())) if reason == str(error)), str(index))
+        # A set names an image in `skipped` alone, and the whole set's may hold others with the same reason.
+        one = images.subset([index])
+        with contextlib.suppress(ImageError):
+            one.image(0)
+        self.key = next(iter(one.skipped), str(index))
 
 
 class TrainingImages:

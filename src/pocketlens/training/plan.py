@@ -16,7 +16,7 @@ class TrainingPlan:
 
     Args:
         epochs: passes over the training images.
-        batch_size: images a step.
+        batch_size: images a step, at least 2.
         optimizer: "sgd" (with Nesterov momentum) or "adamw".
         learning_rate: the highest, reached after the warm-up; then it falls as half a cosine to 0.
         momentum: of SGD; the first beta of AdamW.
@@ -57,9 +57,10 @@ class TrainingPlan:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if self.epochs < 1:
+            raise ConfigError(f"`epochs` must be at least 1, got {self.epochs}")
+        if self.batch_size < 2:
+            raise ConfigError(f"`batch_size` must be at least 2 (batch norm needs two images), got {self.batch_size}")
         for name in ("views", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`{name}` must be 0 (off) or more, got {getattr(self, name)}")
