@@ -12,6 +12,8 @@ from pocketlens.datasets.folder import folder
 from pocketlens.models.canonical import canonicalise
 from pocketlens.types import Context, Data, ImageSet, Model, ModelSpec, Preprocessing
 
+torch.set_num_threads(1)  # faster on the small networks of tests, and steady while other things run
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 SPEC = ModelSpec(

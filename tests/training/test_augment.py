@@ -9,8 +9,8 @@ from PIL import Image
 
 from pocketlens.datasets.images import preprocess
 from pocketlens.training.augment import WIDEST, Augmenter, Source, shrink, source_for
-from pocketlens.training.plan import AUGMENTATIONS, TrainingPlan
 from pocketlens.training.pictures import to_input
+from pocketlens.training.plan import AUGMENTATIONS, TrainingPlan
 from pocketlens.types import Preprocessing
 
 SIZE = Preprocessing(resize=32, crop=(32, 32), interpolation="bilinear")
@@ -41,7 +41,9 @@ def test_none_on_a_picture_of_the_right_size_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (40, 56), (60, 40)])
-@pytest.mark.parametrize("size", [SIZE, replace(SIZE, resize=40), replace(SIZE, resize=None)], ids=["32", "40", "exact"])
+@pytest.mark.parametrize(
+    "size", [SIZE, replace(SIZE, resize=40), replace(SIZE, resize=None)], ids=["32", "40", "exact"]
+)
 def test_none_is_what_the_network_is_measured_on(shape: tuple[int, int], size: Preprocessing) -> None:
     """Up to the rounding of one filter instead of two."""
     smooth = Image.fromarray(ramp(*shape)).resize((shape[1], shape[0]))

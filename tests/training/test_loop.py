@@ -1,51 +1,81 @@
 """The loop: what a killed run loses, what is chosen, what is refused."""
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.conftest import SPEC
+from torch import Tensor, nn
 
+from pocketlens.datasets.folder import folder
 from pocketlens.errors import DataError, ModelError
 from pocketlens.models import store
+from pocketlens.models.taps import Tap
 from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course
 from pocketlens.training.loop import train
-from pocketlens.training.objectives import Imitation, Labels
+from pocketlens.training.objectives import Imitation, Labels, Lesson
 from pocketlens.training.plan import TrainingPlan
-from pocketlens.types import Data, ImageSet, Model
+from pocketlens.types import Data, ImageSet, Model, Progress, Silent
 
 ROOT = Path(__file__).resolve().parents[2]
 
 CHILD = """
-import json, sys
+import json, os, signal, sys, time
 from pathlib import Path
+import torch
 import pocketlens.training.loop as loop
 from pocketlens.datasets.folder import folder
 from pocketlens.models import store
+from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course
 from pocketlens.training.objectives import Imitation
 from pocketlens.training.plan import TrainingPlan
-from pocketlens.types import Data
+from pocketlens.types import Data, Silent
+
+class Deadly(Silent):
+    # Kills its own process before a step, as the system does when memory runs out.
+    def track(self, items, description, total=None):
+        for place, item in enumerate(items):
+            if place == KILLED_AT:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield item
 
 loop.CHECKPOINT_SECONDS = 0.0
-graph, photos, work, fields = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
+KILLED_AT = int(sys.argv[1])
+graph, photos, fields = Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 model = store.load(graph)
 images = folder(photos, model.spec.class_ids, model.spec.labels)
-course = Course(
-    objective=Imitation(temperature=2.0, labels_weight=0.5), data=Data(train=images, validation=images),
-    teachers=(model,), work=work, cache=work / "cache", seed=3,
-)
-trained = loop.train(model, TrainingPlan(**fields), course)
-print(json.dumps({"digest": store.digest(trained.model), "notes": trained.notes, "epochs": len(trained.log)}))
+
+def run(work):
+    course = Course(
+        objective=Imitation(temperature=2.0, labels_weight=0.5), data=Data(train=images, validation=images),
+        teachers=(model,), work=work, cache=work / "cache", seed=3, masks=zeros_of(model.graph), progress=Deadly(),
+    )
+    trained = loop.train(model, TrainingPlan(**fields), course)
+    return {"digest": store.digest(trained.model), "notes": trained.notes, "log": trained.log}
+
+print(json.dumps([run(Path(work)) for work in sys.argv[5:]]))
 """
+"""KILLED_AT graph photos fields work...: trains once in each folder."""
+
+
+def child(*arguments: object) -> "subprocess.Popen[str]":
+    # One thread: what is compared must not depend on it, and waiting threads would starve each other here.
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 def course(model: Model, images: ImageSet, work: Path, **changes: Any) -> Course:
@@ -62,42 +92,90 @@ PLAN = TrainingPlan(epochs=2, batch_size=8, learning_rate=0.05, augment="none", 
     "fields",
     [
         {"optimizer": "sgd", "ema": 0.9, "clip": 1.0, "augment": "crop", "views": 2},
-        {"optimizer": "adamw", "learning_rate": 0.001, "mixup": 0.4, "augment": "randaugment"},
+        {"optimizer": "adamw", "learning_rate": 0.001, "ema": 0.5, "mixup": 0.4, "augment": "randaugment"},
     ],
     ids=["sgd", "adamw"],
 )
 def test_a_killed_run_ends_as_one_that_was_not(
     tiny: Model, photos: Path, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
+    with torch.no_grad():
+        tiny.graph.get_submodule("expand_0").weight[::2] = 0
     store.save(tiny, tmp_path / "m.graph")
-    plan = {"epochs": 12, "batch_size": 4, "precision": "float32", **fields}
-
-    def start(work: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", CHILD, str(tmp_path / "m.graph"), str(photos), str(tmp_path / work)]
-        return subprocess.Popen(
-            [*command, json.dumps(plan)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
-
-    whole = start("whole")
-    killed = start("killed")
-    wanted = tmp_path / "killed" / "checkpoints" / "before.safetensors"
-    deadline = time.monotonic() + 120
-    while not wanted.exists():
-        assert killed.poll() is None, killed.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    killed.stdout.close()  # pyright: ignore
-    killed.stderr.close()  # pyright: ignore
-    output, errors = start("killed").communicate(timeout=200)
+    plan = json.dumps({"epochs": 3, "batch_size": 4, "precision": "float32", **fields})
+    given = (tmp_path / "m.graph", photos, plan)
+    # In the middle of the second epoch, and, in another folder, before the first step of the third.
+    dying = [child(at, *given, tmp_path / str(at)) for at in (9, 12)]
+    for process in dying:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, errors
+    assert (tmp_path / "9" / "checkpoints" / "last.safetensors").exists()
+    output, errors = child(-1, *given, tmp_path / "9", tmp_path / "12", tmp_path / "whole").communicate(timeout=120)
     assert output, errors
-    again = json.loads(output)
-    assert any(note.startswith("went on from epoch") for note in again["notes"]), again
-    reference = json.loads(whole.communicate(timeout=200)[0])
-    assert again["digest"] == reference["digest"]
-    assert again["epochs"] == reference["epochs"] == 12
-    assert not (tmp_path / "killed" / "checkpoints").exists()
+    nine, twelve, whole = json.loads(output)
+    assert nine["notes"] == ["went on from epoch 2, step 3"]
+    assert twelve["notes"] == ["went on from epoch 3, step 0"]
+    assert whole["notes"] == []
+    assert nine["digest"] == twelve["digest"] == whole["digest"] != store.digest(tiny)
+    for again in (nine, twelve):
+        for mine, wanted in zip(again["log"], whole["log"], strict=True):
+            for name in ("epoch", "loss", "accuracy", "validation", "learning_rate"):
+                assert mine[name] == wanted[name]
+    assert not (tmp_path / "9" / "checkpoints").exists()
+    assert len((tmp_path / "9" / "log.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> Progress:
+    """Ends a run within its second epoch, as Ctrl-C does; a checkpoint comes after each step."""
+    import pocketlens.training.loop as module
+
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    return Dying()
+
+
+class Dying(Silent):
+    def track(self, items: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
+        yield from itertools.islice(items, 4)
+        raise KeyboardInterrupt
+
+
+def spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-40:] = bytes(255 - b for b in content[-40:])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_damaged_checkpoints_are_not_believed(
+    tiny: Model, images: ImageSet, tmp_path: Path, dying: Progress, spoilt: int
+) -> None:
+    whole = train(tiny, PLAN, course(tiny, images, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, PLAN, course(tiny, images, tmp_path / "cut", progress=dying))
+    for name in ("last", "before")[:spoilt]:
+        spoil(tmp_path / "cut" / "checkpoints" / f"{name}.safetensors")
+    again = train(tiny, PLAN, course(tiny, images, tmp_path / "cut"))
+    assert store.digest(again.model) == store.digest(whole.model)
+    if spoilt == 1:
+        corrupt, went_on = again.notes
+        assert "last.safetensors is corrupt" in corrupt
+        assert "the one before it is used" in corrupt
+        assert went_on == "went on from epoch 2, step 0"
+    else:
+        assert len(again.notes) == 2
+        assert all("is corrupt" in note and "training starts anew" in note for note in again.notes)
+    lines = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+def test_another_plan_does_not_go_on_from_it(tiny: Model, images: ImageSet, tmp_path: Path, dying: Progress) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, PLAN, course(tiny, images, tmp_path / "cut", progress=dying))
+    plan = replace(PLAN, learning_rate=0.02)
+    again = train(tiny, plan, course(tiny, images, tmp_path / "cut"))
+    assert again.notes == ()
+    assert store.digest(again.model) == store.digest(train(tiny, plan, course(tiny, images, tmp_path / "new")).model)
 
 
 def test_it_learns(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
@@ -139,16 +217,38 @@ def test_a_loss_that_is_no_number_names_the_learning_rate(tiny: Model, images: I
         train(tiny, replace(PLAN, learning_rate=1e12, warmup=0.0, epochs=20), course(tiny, images, tmp_path))
 
 
+def broken(photos: Path, place: Path, *names: str) -> ImageSet:
+    """The pictures, those with `names` unreadable."""
+    shutil.copytree(photos, place)
+    for name in names:
+        (place / name).write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    return folder(place, SPEC.class_ids, SPEC.labels)
+
+
 def test_an_unreadable_image_is_left_out_and_named(tiny: Model, photos: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from pocketlens.datasets.folder import folder
-
-    shutil.copytree(photos, tmp_path / "photos")
-    (tmp_path / "photos" / "dog" / "2.png").write_bytes(b"broken")
-    images = folder(tmp_path / "photos", tiny.spec.class_ids, tiny.spec.labels)
+    images = broken(photos, tmp_path / "photos", "dog/2.png")
     trained = train(tiny, PLAN, course(tiny, images, tmp_path / "work"))
-    assert any("2.png could not be read" in note for note in trained.notes)
+    (note,) = trained.notes
+    assert note.startswith("dog/2.png could not be read and was left out: expected a whole PNG")
+
+
+def test_a_batch_of_which_one_image_is_left(tiny: Model, photos: Path, tmp_path: Path) -> None:
+    """No step is taken, but the teacher is asked: a later epoch meets the image in better company."""
+    images = broken(photos, tmp_path / "photos", "dog/2.png")
+    plan = replace(PLAN, batch_size=2, views=1, epochs=4)
+    taught = course(tiny, images, tmp_path / "work", objective=Imitation(temperature=2.0), teachers=(tiny,))
+    trained = train(tiny, plan, taught)
+    assert len(trained.log) == 4
+    assert all(line["loss"] >= 0 for line in trained.log)
+
+
+def test_nothing_can_be_read(tiny: Model, photos: Path, images: ImageSet, tmp_path: Path) -> None:
+    names = [f"{name}/{place}.png" for name in SPEC.class_ids for place in range(6)]
+    spoilt = broken(photos, tmp_path / "photos", *names)
+    for given in ({}, {"objective": Imitation(temperature=2.0), "teachers": (tiny,)}):
+        data = Data(train=spoilt, validation=images)
+        with pytest.raises(DataError, match=r"photos has no two readable images in a batch.*\.png"):
+            train(tiny, PLAN, course(tiny, images, tmp_path / "work", data=data, **given))
 
 
 def test_frozen_layers_stay_with_their_statistics(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
@@ -212,3 +312,120 @@ def test_a_teacher_is_asked_once_a_view(
 def test_without_images_there_is_nothing_to_learn(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least 2 images"):
         train(tiny, PLAN, course(tiny, images, tmp_path, data=Data()))
+
+
+def taught(model: Model, images: ImageSet, work: Path, *teachers: Model, **changes: Any) -> Course:
+    return course(model, images, work, objective=Imitation(temperature=2.0), teachers=teachers, **changes)
+
+
+def test_who_already_answers_like_the_teacher_stays(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    """Nothing pulls at it but rounding: the teacher's answers are kept in half precision."""
+    plan = replace(PLAN, batchnorm="frozen", weight_decay=0.0)
+    graph = train(tiny, plan, taught(tiny, images, tmp_path, tiny)).model.graph
+    for name, weight in graph.named_parameters():
+        assert torch.allclose(weight, tiny.graph.get_parameter(name), atol=1e-3), name
+
+
+def test_a_cache_that_cannot_be_written_costs_only_questions(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    plan = replace(PLAN, augment="crop", views=2, epochs=4)
+    one = train(tiny, plan, taught(tiny, images, tmp_path / "one", tiny, cache=tmp_path / "cache"))
+    other = train(tiny, plan, taught(tiny, images, tmp_path / "two", tiny, cache=tmp_path / "fine"))
+    assert store.digest(one.model) == store.digest(other.model)
+
+
+@dataclass
+class Listening:
+    """An objective that keeps what it was given."""
+
+    lessons: list[tuple[Tensor, Lesson]]
+    extra: None = None
+
+    def __call__(self, logits: Tensor, lesson: Lesson) -> Tensor:
+        self.lessons.append((logits.detach(), lesson))
+        return logits.square().mean()
+
+    def __str__(self) -> str:
+        return "Listening"
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_a_mixed_picture_is_compared_with_what_teachers_say_of_both(
+    tiny: Model, images: ImageSet, tmp_path: Path, mixup: float
+) -> None:
+    """The first convolution is linear: its map of a mixed picture is the mix of its maps."""
+    heard = Listening([])
+    tap = Tap(node="stem_0", channels=8, size=(16, 16))
+    plan = replace(PLAN, mixup=mixup, epochs=1, batchnorm="frozen")
+    train(tiny, plan, course(tiny, images, tmp_path, objective=heard, teachers=(tiny,), taps=((tap, tap),)))
+    logits, lesson = heard.lessons[0]
+    assert lesson.teacher is not None
+    assert (lesson.mixed is None) == (mixup == 0.0)
+    assert torch.allclose(lesson.student_features[0], lesson.teacher_features[0], atol=1e-4)
+    if not mixup:
+        assert torch.allclose(logits, lesson.teacher, atol=1e-2)
+
+
+class Closing:
+    """A constraint that lets ever fewer weights of a layer through."""
+
+    def before_step(self, network: nn.Module, done: float) -> None:
+        """Gradients stay."""
+
+    def after_step(self, network: nn.Module, done: float, step: float) -> None:
+        mask = network.get_submodule("expand_0").parametrizations.weight[0].mask  # pyright: ignore
+        mask[: round(8 * (done + step))] = 0
+
+    def __str__(self) -> str:
+        return "Closing"
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_mask_that_closes_while_training_is_closed_at_the_end(
+    tiny: Model, images: ImageSet, tmp_path: Path, ema: float
+) -> None:
+    whole = {"expand_0": torch.ones(16, 8, 1, 1)}
+    given = course(tiny, images, tmp_path, masks=whole, constraints=(Closing(),), choose="last")
+    weight = train(tiny, replace(PLAN, ema=ema), given).model.graph.get_submodule("expand_0").weight
+    assert not weight[:8].any()
+    assert weight[8:].all()
+
+
+def test_a_frozen_network_has_nothing_to_learn(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="`freeze` leaves nothing to train; lower it"):
+        train(tiny, replace(PLAN, freeze=0.99), course(tiny, images, tmp_path))
+
+
+def test_bfloat16_is_said_and_learns(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    trained = train(tiny, replace(PLAN, precision="bfloat16", epochs=3), course(tiny, images, tmp_path))
+    assert trained.precision == "bfloat16"
+    assert {p.dtype for p in trained.model.graph.parameters()} == {torch.float32}
+    assert trained.log[-1]["loss"] < trained.log[0]["loss"]
+
+
+def test_without_validation_images_the_last_epoch_is_kept(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    trained = train(tiny, replace(PLAN, patience=1), course(tiny, images, tmp_path, data=Data(calibration=images)))
+    assert trained.best is None
+    assert [line["validation"] for line in trained.log] == [None, None]
+    assert trained.notes == ()
+
+
+def test_of_a_run_that_gets_worse_the_best_epoch_is_kept(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=6, learning_rate=0.2, warmup=0.9, batchnorm="frozen")
+    trained = train(tiny, plan, course(tiny, images, tmp_path))
+    scores = [line["validation"] for line in trained.log]
+    assert trained.best is not None
+    assert trained.best.value == max(scores)
+    batch = next(iter(images.batches(SPEC.preprocessing, 24)))
+    answers = trained.model.graph(torch.from_numpy(batch.images)).argmax(1).numpy()
+    assert (answers == batch.labels).mean() == pytest.approx(max(scores))
+
+
+def test_workers_change_nothing(tiny: Model, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pocketlens.training.pictures as module
+
+    plan = replace(PLAN, augment="crop", mixup=0.2)
+    alone = train(tiny, plan, taught(tiny, images, tmp_path / "one", tiny))
+    monkeypatch.setattr(module, "_FEW", 0)  # so few images are not given to workers otherwise
+    helped = train(tiny, plan, taught(tiny, images, tmp_path / "two", tiny))
+    assert store.digest(alone.model) == store.digest(helped.model)

@@ -17,6 +17,9 @@ from pocketlens.types import Model
 _TOLERANCE = 1e-4
 """Of the largest output: float sums in another order differ by 1e-6, a wrong channel by far more."""
 
+_SILENT = 1e-6
+"""A gain below this lets nothing through."""
+
 
 def channel_groups(model: Model) -> tuple[ChannelGroup, ...]:
     """All groups of a model; those that may not shrink are locked and say why.
@@ -28,6 +31,7 @@ def channel_groups(model: Model) -> tuple[ChannelGroup, ...]:
     graph = clone(model).graph.eval()
     for parameter in graph.parameters():
         parameter.requires_grad_(True)
+    _rouse(graph)
     heads = head_groups(graph)
     skip = [*_answer_layers(graph), *(m.layer for g in heads for m in g.members if m.side == "out")]
     groups = (*find_groups(graph, example, skip), *heads)
@@ -194,6 +198,14 @@ def _differs_without(
     return not bool((wanted - got).abs().max() <= _TOLERANCE * wanted.abs().max().clamp(min=1e-3))
 
 
+def _rouse(graph: fx.GraphModule) -> None:
+    """Norms that start at zero (the last of a residual branch) would hide whatever goes wrong before them."""
+    with torch.no_grad():
+        for layer in graph.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:
+                layer.weight[layer.weight.abs() < _SILENT] = 1.0
+
+
 def _run(graph: fx.GraphModule, example: Tensor) -> Tensor:
     interpreter = fx.Interpreter(graph)
     interpreter.extra_traceback = False  # a failure here is an answer, not news for the terminal
@@ -251,6 +263,6 @@ def require_open(model: Model, groups: Sequence[ChannelGroup]) -> None:
         return
     reasons = "; ".join(f"{g.name}: {g.locked}" for g in groups[:3]) or "it has no convolution or linear layer inside"
     raise UnsupportedModelError(
-        f"no channel of {model.spec.name} can be removed ({reasons}). Write widths in its forward pass in terms of "
-        "tensor.shape, or choose a smaller variant"
+        f"no channel of {model.spec.name} can be removed ({reasons}). Replace reshapes that name channels by "
+        "flatten or unsqueeze, or choose a smaller variant"
     )

@@ -35,7 +35,7 @@ class ChannelSelection:
 
     ratio: float = 0.3
     macs: float = 0.0
-    layers: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, float] = field(default_factory=dict, hash=False)
     criterion: str = "group_norm"
     scope: Literal["global", "local"] = "global"
     weigh: Literal["none", "macs"] = "none"

@@ -192,8 +192,9 @@ def _blocks(graph: nn.Module, members: tuple[Member, ...], width: int) -> int:
 def _layer_blocks(layer: nn.Module) -> int:
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups
-    grouped = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) and not _depthwise(layer)
-    return layer.groups if grouped else 1
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) and not _depthwise(layer):
+        return layer.groups
+    return 1
 
 
 def _even(graph: nn.Module, member: Member, count: int, per_block: int) -> bool:

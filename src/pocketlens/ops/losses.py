@@ -61,9 +61,8 @@ def decoupled(
     check_same_classes(student, teacher)
     target = torch.where(labels >= 0, labels, teacher.argmax(dim=1))
     is_target = F.one_hot(target, student.shape[1]).bool()
-    p_teacher, p_student = (F.softmax(z / temperature, dim=1) for z in (teacher, student))
-    two_teacher, two_student = (_target_and_rest(p, is_target) for p in (p_teacher, p_student))
-    targets = F.kl_div(two_student.log(), two_teacher, reduction="batchmean")
+    two_teacher, two_student = (_target_and_rest(z / temperature, is_target) for z in (teacher, student))
+    targets = F.kl_div(two_student, two_teacher, reduction="batchmean", log_target=True)
     others_teacher, others_student = (
         F.log_softmax((z / temperature).masked_fill(is_target, -1000.0), dim=1) for z in (teacher, student)
     )
@@ -103,9 +102,10 @@ def check_same_classes(student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def _target_and_rest(probabilities: Tensor, is_target: Tensor) -> Tensor:
-    target = (probabilities * is_target).sum(dim=1)
-    return torch.stack([target, (1 - target)], dim=1).clamp(min=1e-8)
+def _target_and_rest(logits: Tensor, is_target: Tensor) -> Tensor:
+    """(n, 2), logarithms: as probabilities, that of a student who is surely wrong would lose its gradient."""
+    logs = F.log_softmax(logits, dim=1)
+    return torch.stack([logs[is_target], logs.masked_fill(is_target, -torch.inf).logsumexp(dim=1)], dim=1)
 
 
 def _attention(features: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class CheckpointFolder:
         Raises: OutputError when it cannot be written; what was there stays.
         """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        metadata = {"key": self._key, "state": json.dumps(checkpoint.state), "digest": _digest(tensors)}
+        state = json.dumps(checkpoint.state)
+        metadata = {"key": self._key, "state": state, "digest": _digest(tensors, state)}
         last, before = (self.folder / name for name in _NAMES)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +77,8 @@ class CheckpointFolder:
         notes = []
         found = []
         for path in sorted(self.folder.glob("*.s*")) if self.folder.is_dir() else ():
+            if path.name.startswith("."):  # a kill came while `whole_file` wrote it
+                continue
             try:
                 checkpoint = self._read(path)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
@@ -99,7 +102,7 @@ class CheckpointFolder:
             if metadata["key"] != self._key:
                 return None
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 no mapping
-        if _digest(tensors) != metadata["digest"]:
+        if _digest(tensors, metadata["state"]) != metadata["digest"]:
             raise ValueError("its content does not match its digest")
         return Checkpoint(tensors=tensors, state=json.loads(metadata["state"]))
 
@@ -124,8 +127,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    content = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Mapping[str, Tensor], state: str) -> str:
+    content = hashlib.blake2b(state.encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         content.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         content.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

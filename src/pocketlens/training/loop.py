@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, fx, nn
 
-from pocketlens.errors import ModelError, OutputError
+from pocketlens.errors import DataError, ModelError, OutputError
 from pocketlens.models import store
 from pocketlens.models.canonical import clone
 from pocketlens.models.taps import tapped
@@ -48,7 +48,8 @@ def train(model: Model, plan: TrainingPlan, course: Course) -> Trained:
     A run that was killed goes on from its last checkpoint when it is called again with the same arguments, and ends
     with the same weights as one that was not.
 
-    Raises: DataError without images to learn from; ModelError when the loss is no longer a number.
+    Raises: DataError without images to learn from, or when none can be read; ModelError when the loss is no longer a
+        number.
     """
     return _Run(clone(model), plan, course).result()
 
@@ -137,6 +138,10 @@ class _Run:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self._save(graph, optimizer, average, best, epoch, step, running, teachers)
                     saved = time.monotonic()
+            if not running.n:
+                raise DataError(
+                    f"{self._images.name} has no two readable images in a batch: {'; '.join(self._notes)[:300]}"
+                )
             score = self._score(graph, average, validate)
             better = score is None or self._best is None or score.value >= self._best.value
             if better or course.choose == "last":
@@ -163,6 +168,10 @@ class _Run:
         running: Running,
     ) -> None:
         course, plan = self._course, self._plan
+        answers, theirs = None, []
+        if teachers is not None and len(pictures.labels):
+            # Even of one image alone: later epochs count on the answer.
+            answers, theirs = teachers.logits(pictures, plan.view(epoch), _DTYPES[self._precision])
         if len(pictures.labels) < 2:
             return  # batch norm needs two images; all others of this batch could not be read
         torch.manual_seed(int(np.random.SeedSequence((course.seed, epoch, step)).generate_state(1)[0]))
@@ -170,13 +179,10 @@ class _Run:
             group["lr"] = plan.rate(done)
         images = to_input(pictures.student, self._model.spec.preprocessing, self._device)
         labels = pictures.labels.to(self._device)
-        answers, theirs = None, []
-        if teachers is not None:
-            answers, theirs = teachers.logits(pictures, plan.view(epoch), _DTYPES[self._precision])
         mixed = _mix(plan)
         if mixed is not None:
             images = mixed.of(images).contiguous(memory_format=torch.channels_last)
-            answers = None if answers is None else mixed.of(answers)
+            answers, theirs = None if answers is None else mixed.of(answers), [mixed.of(t) for t in theirs]
         given = student(images)
         logits, mine = (given[0], given[1:]) if isinstance(given, tuple) else (given, ())
         loss = course.objective(logits, Lesson(labels, answers, mine, theirs, mixed))
@@ -273,8 +279,8 @@ class _Run:
         self._log.append(line)
         try:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._log_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            # Written anew: a run that was killed may have logged an epoch that it now repeats.
+            self._log_file.write_text("".join(f"{json.dumps(logged)}\n" for logged in self._log), "utf-8")
         except OSError as error:
             self._say_once(f"the log cannot be written: {error.strerror or error}")
 

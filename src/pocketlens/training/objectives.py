@@ -33,7 +33,7 @@ class Lesson:
         labels: (n,), int64, -1 unknown.
         teacher: (n, classes), the teacher's logits, already mixed; None where no teacher is asked.
         student_features: the student's taps, each (n, c, h, w).
-        teacher_features: the teacher's.
+        teacher_features: the teacher's, already mixed.
         mixed: None where nothing was mixed.
     """
 

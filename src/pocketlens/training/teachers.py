@@ -50,7 +50,7 @@ class Teachers:
         distorted = (plan.augment, plan.smallest_crop, seed, str(side))
         asked = [store.digest(m) for m in models], images.fingerprint(), distorted
         self._folder = folder / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24]
-        self._count = len(images)
+        self._count, self._repeats = len(images), plan.views > 0
         self._answers: dict[int, Tensor] = {}
         self._changed: set[int] = set()
         self.asked = 0
@@ -86,7 +86,7 @@ class Teachers:
             fresh = (total / len(self._models)).half().cpu()
             if answers is None:
                 answers = torch.full((self._count, fresh.shape[1]), torch.nan, dtype=torch.float16)
-                self._answers = {view: answers}
+                self._answers[view] = answers
             answers[pictures.indices[pictures.asked]] = fresh
             self._changed.add(view)
             self.asked += len(pictures.asked)
@@ -94,19 +94,21 @@ class Teachers:
         return answers[pictures.indices].float().to(self._device), features
 
     def flush(self) -> None:
-        """Write what is new to disk; a full disk only means that it will be asked again."""
-        for view in self._changed & set(self._answers):
+        """Write what is new to disk; a full disk only means that another run will ask again."""
+        for view in sorted(self._changed):
             with contextlib.suppress(OutputError, OSError, SafetensorError):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 with whole_file(self._folder / f"view{view}.safetensors") as part:
                     save_file({"logits": self._answers[view]}, part)
-        self._changed.clear()
+                self._changed.discard(view)
 
     def _of(self, view: int) -> Tensor | None:
-        """The answers of one augmentation; only one is held at a time."""
+        """The answers of one augmentation; only one is held at a time, and those that no disk took but come back."""
         if view not in self._answers:
             self.flush()
-            self._answers.clear()
+            if not self._repeats:
+                self._changed.clear()
+            self._answers = {kept: self._answers[kept] for kept in self._changed}
             with contextlib.suppress(OSError, SafetensorError, KeyError):
                 found = load_file(self._folder / f"view{view}.safetensors")["logits"]
                 if found.shape[0] == self._count and found.dtype == torch.float16:
