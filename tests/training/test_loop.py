@@ -411,14 +411,40 @@ def test_without_validation_images_the_last_epoch_is_kept(tiny: Model, images: I
 
 
 def test_of_a_run_that_gets_worse_the_best_epoch_is_kept(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
-    plan = replace(PLAN, epochs=6, learning_rate=0.2, warmup=0.9, batchnorm="frozen")
-    trained = train(tiny, plan, course(tiny, images, tmp_path))
+    """It knows cats, and is taught everything else."""
+    cats, others = images.subset(range(6)), images.subset(range(6, 24))
+    knows = train(tiny, replace(PLAN, epochs=4), course(tiny, cats, tmp_path / "before")).model
+    plan = replace(PLAN, epochs=8, warmup=0.5)
+    data = Data(train=others, validation=cats)
+    trained = train(knows, plan, course(knows, images, tmp_path / "best", data=data))
     scores = [line["validation"] for line in trained.log]
     assert trained.best is not None
-    assert trained.best.value == max(scores)
-    batch = next(iter(images.batches(SPEC.preprocessing, 24)))
-    answers = trained.model.graph(torch.from_numpy(batch.images)).argmax(1).numpy()
-    assert (answers == batch.labels).mean() == pytest.approx(max(scores))
+    assert scores[-1] < max(scores) == trained.best.value
+    assert share_right(trained.model, cats) == max(scores)
+    last = train(knows, plan, course(knows, images, tmp_path / "last", data=data, choose="last"))
+    assert last.best is not None
+    assert share_right(last.model, cats) == last.best.value == scores[-1]
+
+
+def share_right(model: Model, images: ImageSet) -> float:
+    batch = next(iter(images.batches(SPEC.preprocessing, len(images))))
+    answers = model.graph(torch.from_numpy(batch.images)).argmax(1).numpy()
+    return pytest.approx((answers == batch.labels).mean())
+
+
+def test_an_average_only_watches(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    plain, watched = (
+        train(tiny, replace(PLAN, ema=ema), course(tiny, images, tmp_path / str(ema))) for ema in (0.0, 0.9)
+    )
+    assert [line["loss"] for line in plain.log] == [line["loss"] for line in watched.log]
+    assert store.digest(plain.model) != store.digest(watched.model)
+
+
+def test_a_clipped_step_is_short(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    plan = replace(PLAN, clip=1e-3, momentum=0.0, weight_decay=0.0, warmup=0.0)
+    graph = train(tiny, plan, course(tiny, images, tmp_path)).model.graph
+    moved = sum(float((p - tiny.graph.get_parameter(n)).detach().square().sum()) for n, p in graph.named_parameters())
+    assert 0 < moved**0.5 <= 6 * plan.learning_rate * plan.clip * 1.01  # six steps
 
 
 def test_workers_change_nothing(tiny: Model, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
