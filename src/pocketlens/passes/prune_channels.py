@@ -54,6 +54,7 @@ class PruneChannels(ChannelSelection):
             doomed = self.doomed(result, groups, context, done=step / self.steps, budget=budget, widths=widths)
             remove(result.graph, doomed, groups)
         after = {g.name: g.width - len(doomed.get(g.name, ())) for g in groups}
+        places = {str(node.target): place for place, node in enumerate(model.graph.graph.nodes)}
         record = Record(
             name="PruneChannels",
             config=asdict(self) | {"layers": dict(self.layers)},
@@ -66,7 +67,7 @@ class PruneChannels(ChannelSelection):
             },
             layers=tuple(
                 {"layer": g.name, "kind": g.kind, "before": widths[g.name], "after": after[g.name], "locked": g.locked}
-                for g in before
+                for g in sorted(before, key=lambda g: places[g.name])
             ),
             notes=(*_notes(before), *self._nothing_left(before, widths, after)),
             seconds=time.perf_counter() - start,
