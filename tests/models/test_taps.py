@@ -49,3 +49,21 @@ def test_a_network_without_maps_is_named(tiny: Model) -> None:
     flat = canonicalise(Flat(), replace(SPEC, name="flat"))
     with pytest.raises(UnsupportedModelError, match="flat has no feature maps"):
         pair_taps(flat, tiny)
+
+
+def test_a_node_that_is_not_there(tiny: Model) -> None:
+    with pytest.raises(KeyError, match="nowhere"):
+        tapped(tiny.graph, ["nowhere"])
+
+
+def test_the_graph_itself_stays(tiny: Model) -> None:
+    before, x = tiny.graph.code, torch.randn(1, 3, 32, 32)
+    (output,) = tapped(tiny.graph, [])(x)
+    assert torch.equal(output, tiny.graph(x))
+    assert tiny.graph.code == before
+
+
+def test_the_tap_is_what_its_layer_gives(tiny: Model) -> None:
+    x = torch.randn(2, 3, 32, 32)
+    _, features = tapped(tiny.graph, ["stem_0"])(x)
+    assert torch.equal(features, tiny.graph.get_submodule("stem_0")(x))

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from pocketlens.ops.masks import held, zeros_of
+from pocketlens.ops.masks import Mask, held, zeros_of
 
 
 def test_zeros_are_found_and_kept() -> None:
@@ -39,3 +40,39 @@ def test_a_mask_changed_inside_decides_the_zeros() -> None:
     with held(net, {"0": torch.ones(1, 2)}) as masks:
         masks["0"].mask.copy_(torch.tensor([[0.0, 1.0]]))
     assert net[0].weight[0, 0] == 0
+
+
+def test_a_mask_of_ones_changes_nothing() -> None:
+    weight = torch.randn(4, 3)
+    assert torch.equal(Mask(torch.ones(4, 3))(weight), weight)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_zeros_stay_whatever_the_optimizer_does(kind: type[torch.optim.Optimizer]) -> None:
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    kept = (torch.arange(24).view(4, 6) % 3 != 0).float()
+    with held(net, {"0": kept}):
+        optimizer = kind(net.parameters(), lr=0.1)  # pyright: ignore
+        for _ in range(3):
+            net(torch.randn(8, 6)).square().sum().backward()
+            optimizer.step()
+            assert not net[0].weight[kept == 0].any()
+    assert not net[0].weight[kept == 0].any()
+    assert net[0].weight[kept == 1].all()
+
+
+def test_an_error_within_leaves_a_plain_layer() -> None:
+    net = nn.Sequential(nn.Linear(4, 2))
+    given = torch.zeros(2, 4)
+    with pytest.raises(RuntimeError, match="stop"), held(net, {"0": given}):
+        raise RuntimeError("stop")
+    assert type(net[0]) is nn.Linear
+    assert not net[0].weight.any()
+
+
+def test_without_the_layer_nothing_is_masked() -> None:
+    net = nn.Sequential(nn.Linear(4, 2))
+    with pytest.raises(AttributeError, match="9"), held(net, {"0": torch.zeros(2, 4), "9": torch.ones(1)}):
+        pass
+    assert type(net[0]) is nn.Linear
+    assert net[0].weight.all()

@@ -1,5 +1,6 @@
 """Distil: a student learns what its teacher answers."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -55,12 +56,12 @@ class Distil(TrainingPlan):
         super().__post_init__()
         if self.loss not in ("logits", "decoupled"):
             raise ConfigError(f"`loss` must be logits or decoupled, got {self.loss!r}")
-        if self.temperature <= 0:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"`temperature` must be above 0, got {self.temperature}")
         if not 0 <= self.labels_weight < 1:
             raise ConfigError(f"`labels_weight` must be in [0, 1), got {self.labels_weight}; for 1 use Finetune")
         for name in ("alpha", "beta", "features_weight", "attention_weight"):
-            if getattr(self, name) < 0:
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ConfigError(f"`{name}` must be 0 or more, got {getattr(self, name)}")
 
     def __call__(self, model: Model, context: Context) -> PassResult:

@@ -356,6 +356,8 @@ class _Run:
             "teachers": [store.digest(t) for t in course.teachers],
             "taps": [[mine.node, theirs.node] for mine, theirs in course.taps],
             "data": [None if s is None else s.fingerprint() for s in sets],
+            "original": None if course.original is None else store.digest(course.original),
+            "choose": course.choose,
             "seed": course.seed,
             "versions": [version("pocketlens"), version("torch")],
         }
