@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from columns import latency_columns
 from torch_pruning_peer import TorchPruningPeer
 
 from pocketlens import recipe
@@ -32,6 +34,7 @@ from pocketlens.passes.prune_channels import PruneChannels
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
 from pocketlens.targets.cache import cache_folder
+from pocketlens.targets.timing import ratio, spread
 from pocketlens.tasks import paired_interval
 from pocketlens.types import Artifact, Context, Data, Measurement, Model, Pass, RacePlan
 
@@ -131,8 +134,9 @@ def resnet20(bench: Bench) -> None:
                 "difference_low": low,
                 "difference_high": high,
                 "n": taught.fidelity["n"],
-                **{k: v for k, v in SCHEDULE.items()},
+                **SCHEDULE,
             }
+            | conditions(bench)
         )
     for key in ("top1_without", "top1_distilled", "difference"):
         print(key, statistics.mean(r[key] for r in rows), flush=True)
@@ -151,19 +155,22 @@ def rounding(bench: Bench) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             artifacts = lowered({"fp32": source, **models}, Path(scratch))
             for threads in (1, 2):
-                for artifact, timing in zip(
-                    artifacts, target.race(artifacts, RacePlan(threads=threads, rounds=bench.rounds)), strict=True
-                ):
-                    median = statistics.median(timing.turns_ms)
-                    rows.append(
-                        {
-                            "model": name,
-                            "file": artifact.name,
-                            "threads": threads,
-                            "macs": artifact.macs,
-                            "latency_ms": median,
-                        }
-                    )
+                timings = target.race(artifacts, RacePlan(threads=threads, rounds=bench.rounds))
+                for artifact, timing in zip(artifacts, timings, strict=True):
+                    own, faster = spread(timing.turns_ms), ratio(timings[0].turns_ms, timing.turns_ms)
+                    row = {
+                        "model": name,
+                        "file": artifact.name,
+                        "threads": threads,
+                        "macs": artifact.macs,
+                        "latency_ms": own.median,
+                        "latency_p10_ms": own.p10,
+                        "latency_p90_ms": own.p90,
+                        "speedup_over_fp32": faster.estimate,
+                        "speedup_low": faster.low,
+                        "speedup_high": faster.high,
+                    }
+                    rows.append(row | conditions(bench))
                     print(rows[-1], flush=True)
     save("prune_rounding", rows)
 
@@ -186,9 +193,21 @@ def lite0(bench: Bench) -> None:
                 "parameters": count_parameters(result),
                 "images": min(128, len(sample)),
             }
+            | conditions(bench)
         )
         print(rows[-1], flush=True)
     save("prune_seconds", rows)
+
+
+def conditions(bench: Bench) -> dict[str, object]:
+    """What makes a figure repeatable."""
+    profile = load_target("onnxruntime").profile()
+    return {
+        "turns": bench.rounds,
+        "device": f"{profile.cpu}, {profile.cores} cores",
+        "runtime": profile.runtime,
+        "torch_threads": torch.get_num_threads(),
+    }
 
 
 def lowered(models: dict[str, Model], folder: Path) -> list[Artifact]:
@@ -251,14 +270,7 @@ def write(name: str, measured: Sequence[Measurement], extra: dict[str, object]) 
             "top1_change_low": f["top1_change_interval"][0],
             "top1_change_high": f["top1_change_interval"][1],
         }
-        for threads, spread in m.latency_ms.items():
-            own = m.speedup[threads]
-            row |= {
-                f"latency_ms_{threads}t": spread.median,
-                f"speedup_{threads}t": own.estimate,
-                f"speedup_low_{threads}t": own.low,
-                f"speedup_high_{threads}t": own.high,
-            }
+        row |= latency_columns(m)
         c = m.conditions
         rows.append(
             row
@@ -267,7 +279,7 @@ def write(name: str, measured: Sequence[Measurement], extra: dict[str, object]) 
         )
         print(
             {k: row[k] for k in ("file", "macs_over_fp32", "top1", "top1_change") if k in row},
-            row.get("speedup_1t"),
+            row.get("speedup_over_fp32_1t"),
             flush=True,
         )
     save(name, rows)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
+from columns import latency_columns
 from peers import PEERS
 
 from pocketlens.bundle.archive import open_bundle
@@ -99,16 +100,8 @@ def row(m: Measurement, fastest: Measurement | None, seconds: float | None) -> d
         "sqnr_db": f["sqnr_db"],
         "kl": f["kl"],
     }
-    for threads, spread in m.latency_ms.items():
-        own = m.speedup[threads]
-        line |= {
-            f"latency_ms_{threads}t": spread.median,
-            f"latency_p10_ms_{threads}t": spread.p10,
-            f"latency_p90_ms_{threads}t": spread.p90,
-            f"speedup_over_fp32_{threads}t": own.estimate,
-            f"speedup_low_{threads}t": own.low,
-            f"speedup_high_{threads}t": own.high,
-        }
+    line |= latency_columns(m)
+    for threads in m.latency_ms:
         if fastest is not None:
             against = ratio(m.turns_ms[threads], fastest.turns_ms[threads])
             line |= {

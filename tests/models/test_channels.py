@@ -1,6 +1,6 @@
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,15 +45,6 @@ ALL_OPEN = (
     *("chain", "residual", "dense", "joined_then_added", "whole_first", "inverted_residual", "grouped"),
     *("squeeze_excite", "transposed", "flattened", "flattened_norm", "twice", "siamese", "slopes"),
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small run faster so, above all beside other work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def imported(name: str) -> Model:

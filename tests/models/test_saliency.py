@@ -1,5 +1,4 @@
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +17,6 @@ from pocketlens.models.saliency import _by_unit, _slices, scores
 from pocketlens.ops.criteria import CRITERIA
 from pocketlens.ops.groups import ChannelGroup, Member
 from pocketlens.types import Context, Data, Model
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small run faster so, above all beside other work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @functools.cache

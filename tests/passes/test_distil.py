@@ -7,7 +7,6 @@ import pytest
 import torch
 from tests.conftest import SPEC, TinyNet, randomised
 from tests.networks import Chain, OnlyClassifier, Residual, shaken
-from tests.training.conftest import one_thread  # noqa: F401 (a fixture for all of this file)
 from torch import nn
 
 from pocketlens.datasets.folder import folder

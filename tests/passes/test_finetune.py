@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.conftest import one_thread  # noqa: F401 (a fixture for all of this file)
 
 from pocketlens.datasets.folder import folder
 from pocketlens.errors import ConfigError, DataError

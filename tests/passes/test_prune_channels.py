@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,6 @@ from pocketlens.ops.criteria import CRITERIA
 from pocketlens.passes.prune_channels import PruneChannels
 from pocketlens.recipe import Chain, from_toml, pass_from_json, pass_to_json, to_toml
 from pocketlens.types import Context, Data, Model
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small run faster so, above all beside other work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def imported(module: torch.nn.Module) -> Model:

@@ -1,15 +1,18 @@
-"""Networks so small that threads only wait for each other."""
+"""A course of lessons that the tests of the loop share."""
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import pytest
-import torch
+from pocketlens.training.course import Course
+from pocketlens.training.objectives import Labels
+from pocketlens.training.plan import TrainingPlan
+from pocketlens.types import Data, ImageSet, Model
+
+PLAN = TrainingPlan(epochs=2, batch_size=8, learning_rate=0.05, augment="none", precision="float32")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Several times as fast where other tests or programs run beside."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def course(model: Model, images: ImageSet, work: Path, **changes: Any) -> Course:
+    given: dict[str, Any] = {
+        "objective": Labels(), "data": Data(train=images, validation=images), "work": work, "cache": work,
+    }  # fmt: skip
+    return Course(**(given | changes))

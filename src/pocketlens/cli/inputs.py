@@ -78,6 +78,7 @@ def load_data(
     from dataclasses import replace
 
     from pocketlens.datasets import splits
+    from pocketlens.datasets.choose import spread_evenly
 
     ids, labels = model.spec.class_ids, model.spec.labels
 
@@ -92,10 +93,8 @@ def load_data(
     if found.calibration is None:
         found = replace(found, calibration=load("sample", "calibration"))
     assert found.calibration is not None
-    if calibration_images is not None and calibration_images < len(found.calibration):
-        count = len(found.calibration)
-        spread = [i * count // calibration_images for i in range(calibration_images)]
-        found = replace(found, calibration=found.calibration.subset(spread))
+    if calibration_images is not None:
+        found = replace(found, calibration=spread_evenly(found.calibration, calibration_images))
     if found.validation is None:
         # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
         own = calibration is not None or data is not None

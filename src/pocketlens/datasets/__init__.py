@@ -10,6 +10,8 @@ _PUBLIC = {
     "open_image": "images",
     "preprocess": "images",
     "LazyImageSet": "image_set",
+    "spread_evenly": "choose",
+    "teaching_images": "choose",
     "class_folders": "folder",
     "sample_photos": "sample",
     "DATASETS": "splits",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pocketlens.datasets.choose import spread_evenly
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.types import Context, Model
 
@@ -23,7 +24,5 @@ def correction_images(model: Model, context: Context, images: int, batch_size: i
         raise DataError("this pass needs calibration images, got none: pass --calibration DIR or --data DIR")
     if context.unquantized is None:
         raise ConfigError("this pass compares with the model before quantization: run both in one Chain")
-    count = min(images, len(calibration))
-    chosen = calibration.subset([i * len(calibration) // count for i in range(count)])
-    batches = chosen.batches(model.spec.preprocessing, batch_size)
+    batches = spread_evenly(calibration, images).batches(model.spec.preprocessing, batch_size)
     return context.unquantized, [torch.from_numpy(batch.images) for batch in batches]

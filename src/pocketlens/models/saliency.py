@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketlens.errors import DataError
+from pocketlens.datasets.choose import spread_evenly, teaching_images
 from pocketlens.models.canonical import clone
 from pocketlens.ops.criteria import CRITERIA, NEED_GRADIENTS, Slice
 from pocketlens.ops.groups import ChannelGroup, Member, is_norm, matrix
@@ -47,12 +47,7 @@ def _with_gradients(model: Model, context: Context, count: int) -> Iterator[nn.M
 
     Against the labels, and where there are none against its own answers: what changes those.
     """
-    data = context.data
-    images = data.train if data.train is not None else data.calibration
-    if images is None or not len(images):
-        raise DataError("this criterion needs train or calibration images for its gradients; give --data")
-    total = len(images)
-    chosen = images.subset([i * total // count for i in range(count)]) if count < total else images
+    chosen = spread_evenly(teaching_images(context.data), count)
     network = clone(model).graph.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(True)

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 
 import torch
 
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models.sources import outputs_of
 from pocketlens.models.taps import Tap, pair_taps
 from pocketlens.ops.masks import zeros_of
-from pocketlens.training.course import Course, teaching_images
+from pocketlens.training.course import Course
 from pocketlens.training.loop import train
 from pocketlens.training.objectives import Imitation, Projections
 from pocketlens.training.plan import TrainingPlan
@@ -79,17 +80,11 @@ class Distil(TrainingPlan):
         trained = train(
             model,
             self,
-            Course(
-                objective=self._objective(taps, context.seed),
-                data=context.data,
+            Course.within(
+                context,
+                self._objective(taps, context.seed),
                 teachers=teachers,
                 taps=taps,
-                original=context.original,
-                work=context.work,
-                cache=context.cache or context.work,
-                seed=context.seed,
-                device=context.device,
-                progress=context.progress,
                 masks=zeros_of(model.graph) if "masked" in model.facts else {},
             ),
         )

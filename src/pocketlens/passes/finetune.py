@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import DataError
 from pocketlens.ops.masks import zeros_of
-from pocketlens.training.course import Course, teaching_images
+from pocketlens.training.course import Course
 from pocketlens.training.loop import train
 from pocketlens.training.objectives import Labels
 from pocketlens.training.plan import TrainingPlan
@@ -38,15 +39,9 @@ class Finetune(TrainingPlan):
         trained = train(
             model,
             self,
-            Course(
-                objective=Labels(smoothing=self.label_smoothing),
-                data=context.data,
-                original=context.original,
-                work=context.work,
-                cache=context.cache or context.work,
-                seed=context.seed,
-                device=context.device,
-                progress=context.progress,
+            Course.within(
+                context,
+                Labels(smoothing=self.label_smoothing),
                 masks=zeros_of(model.graph) if "masked" in model.facts else {},
             ),
         )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from pocketlens.errors import ConfigError, DataError, UnsupportedModelError
+from pocketlens.datasets.choose import spread_evenly, teaching_images
+from pocketlens.errors import ConfigError, UnsupportedModelError
 from pocketlens.models.branches import drop_branch, residual_branches
 from pocketlens.models.canonical import clone
 from pocketlens.models.cost import count_macs, count_parameters
@@ -96,12 +97,7 @@ class PruneBlocks:
 
 def _images(model: Model, context: Context, count: int) -> list[Tensor]:
     """Batches of images, spread evenly over the set."""
-    data = context.data
-    images = data.train if data.train is not None else data.calibration
-    if images is None or not len(images):
-        raise DataError("PruneBlocks compares answers on train or calibration images; give --data")
-    total = len(images)
-    chosen = images.subset([i * total // count for i in range(count)]) if count < total else images
+    chosen = spread_evenly(teaching_images(context.data), count)
     return [torch.from_numpy(batch.images) for batch in chosen.batches(model.spec.preprocessing, 64)]
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError
 from pocketlens.models.canonical import clone
 from pocketlens.ops import masks
 from pocketlens.ops.masks import Mask
 from pocketlens.ops.sparsity import cubic, pattern_mask, threshold_masks
-from pocketlens.training.course import Course, Trained, teaching_images
+from pocketlens.training.course import Course, Trained, lesson_of
 from pocketlens.training.loop import train
-from pocketlens.training.objectives import Imitation, Labels
 from pocketlens.training.plan import TrainingPlan
 from pocketlens.training.record import training_record
 from pocketlens.types import Context, Fact, Model, PassResult, Record, with_facts
@@ -107,28 +107,13 @@ class PruneWeights(TrainingPlan):
         return {name: pattern_mask(s, n, m) for name, s in scores.items() if s.shape[1] % m == 0}
 
     def _train(self, model: Model, names: list[str], context: Context) -> Trained:
-        images = teaching_images(context.data)
-        teachers = () if images.labelled else (context.teachers or (context.original,))
-        objective = Labels(smoothing=self.label_smoothing) if images.labelled else Imitation(temperature=4.0)
+        objective, teachers = lesson_of(context, self.label_smoothing)
         whole = {n: torch.ones_like(_weight(model.graph, n)) for n in names}
-        return train(
-            model,
-            self,
-            Course(
-                objective=objective,
-                data=context.data,
-                teachers=teachers,
-                original=context.original,
-                constraints=(GrowingSparsity(self, tuple(names)),),
-                work=context.work,
-                cache=context.cache or context.work,
-                seed=context.seed,
-                device=context.device,
-                progress=context.progress,
-                masks=whole,
-                choose="last",
-            ),
+        constraint = GrowingSparsity(self, tuple(names))
+        course = Course.within(
+            context, objective, teachers=teachers, constraints=(constraint,), masks=whole, choose="last"
         )
+        return train(model, self, course)
 
     def _left_dense(self, graph: fx.GraphModule, names: list[str]) -> tuple[str, ...]:
         if not self.pattern:

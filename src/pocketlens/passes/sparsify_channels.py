@@ -7,15 +7,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError
 from pocketlens.models.canonical import clone
 from pocketlens.models.channels import channel_groups, require_open
 from pocketlens.models.cost import count_macs
 from pocketlens.models.selection import ChannelSelection
 from pocketlens.ops.groups import ChannelGroup
-from pocketlens.training.course import Course, teaching_images
+from pocketlens.training.course import Course, lesson_of
 from pocketlens.training.loop import train
-from pocketlens.training.objectives import Imitation, Labels
 from pocketlens.training.plan import TrainingPlan
 from pocketlens.training.record import training_record
 from pocketlens.types import Context, Fact, Model, PassResult
@@ -60,24 +60,10 @@ class SparsifyChannels(ChannelSelection, TrainingPlan):
         widths = {g.name: g.width for g in groups}
         doomed = self.doomed(model, groups, context, done=1.0, budget=count_macs(model), widths=widths)
         images = teaching_images(context.data)
-        teachers = () if images.labelled else (context.teachers or (context.original,))
-        trained = train(
-            model,
-            self,
-            Course(
-                objective=Labels(smoothing=self.label_smoothing) if images.labelled else Imitation(temperature=4.0),
-                data=context.data,
-                teachers=teachers,
-                original=context.original,
-                constraints=(GrowingPenalty(groups, doomed, self.strength),),
-                work=context.work,
-                cache=context.cache or context.work,
-                seed=context.seed,
-                device=context.device,
-                progress=context.progress,
-                choose="last",
-            ),
-        )
+        objective, teachers = lesson_of(context, self.label_smoothing)
+        constraint = GrowingPenalty(groups, doomed, self.strength)
+        course = Course.within(context, objective, teachers=teachers, constraints=(constraint,), choose="last")
+        trained = train(model, self, course)
         seconds = time.perf_counter() - start
         return PassResult(trained.model, training_record(self, trained, len(images), seconds))
 

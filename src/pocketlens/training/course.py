@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from torch import Tensor, nn
 
-from pocketlens.errors import DataError
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.models.taps import Tap
-from pocketlens.training.objectives import Objective
+from pocketlens.training.objectives import Imitation, Labels, Objective
 from pocketlens.training.score import Score
-from pocketlens.types import Data, ImageSet, Json, Model, Progress, Silent
+from pocketlens.types import Context, Data, Json, Model, Progress, Silent
+
+TEMPERATURE = 4.0
+"""Of a teacher's logits where a pass has no field for it."""
 
 
 class Constraint(Protocol):
@@ -60,6 +63,27 @@ class Course:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     choose: Literal["best", "last"] = "best"
 
+    @classmethod
+    def within(cls, context: Context, objective: Objective, **changes: Any) -> Self:
+        """The course of a pass: what its context gives, and what the pass itself decides.
+
+        Args:
+            context: data, folders, seed, device, progress, original.
+            objective: what is minimised.
+            changes: the other fields.
+        """
+        return cls(
+            objective=objective,
+            data=context.data,
+            work=context.work,
+            cache=context.cache or context.work,
+            original=context.original,
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress,
+            **changes,
+        )
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -80,9 +104,11 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-def teaching_images(data: Data) -> ImageSet:
-    """Train images, else calibration images. Raises DataError without any."""
-    images = data.train if data.train is not None else data.calibration
-    if images is None or len(images) < 2:
-        raise DataError("training needs at least 2 images; give --data a folder with train/ (or class folders)")
-    return images
+def lesson_of(context: Context, smoothing: float) -> tuple[Objective, tuple[Model, ...]]:
+    """What teaches a pass that trains besides its own aim: labels where there are any, else the teachers' logits.
+
+    Returns: the objective, and the teachers that it asks.
+    """
+    if teaching_images(context.data).labelled:
+        return Labels(smoothing=smoothing), ()
+    return Imitation(temperature=TEMPERATURE), context.teachers or (context.original,)

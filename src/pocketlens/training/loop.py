@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, fx, nn
 
+from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import DataError, ModelError, OutputError
 from pocketlens.models import store
 from pocketlens.models.canonical import clone
@@ -22,7 +23,7 @@ from pocketlens.ops import masks
 from pocketlens.training.augment import source_for
 from pocketlens.training.average import Average
 from pocketlens.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
-from pocketlens.training.course import Course, Trained, teaching_images
+from pocketlens.training.course import Course, Trained
 from pocketlens.training.network import make_optimizer, prepare, quick_statistics, train_mode
 from pocketlens.training.objectives import Lesson, Mixed
 from pocketlens.training.order import Clock, Order, Running

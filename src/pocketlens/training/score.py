@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pocketlens.datasets.choose import spread_evenly
 from pocketlens.types import ImageSet, Model
 
 LARGEST = 5000
@@ -40,8 +41,7 @@ class Validation:
     def __init__(
         self, images: ImageSet, model: Model, original: Model | None, batch_size: int, device: torch.device
     ) -> None:
-        count = len(images)
-        self._images = images.subset([i * count // LARGEST for i in range(LARGEST)]) if count > LARGEST else images
+        self._images = spread_evenly(images, LARGEST)
         self._model, self._original = model, original
         self._batch_size, self._device = batch_size, device
         self._kind = "top1" if images.labelled else "agreement"
