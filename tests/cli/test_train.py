@@ -72,3 +72,16 @@ def test_a_backbone_without_a_linear_head(cli: Cli, photos: Path) -> None:
     done = cli("train", "torchvision:squeezenet1_1", "--weights", "random", "--data", photos, "--out", "x.graph")
     assert done.returncode == 1
     assert "must end in one linear layer" in done.stderr
+
+
+def test_a_truncated_image_is_named_once(cli: Cli, stored: Path, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data / "train")
+    shutil.copytree(photos, data / "val")
+    shutil.copytree(photos, data / "calibration")
+    broken = data / "train" / "dog" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = cli("train", stored, "--data", data, "--epochs", "1", "--batch-size", "4", "--out", "mine.graph")
+    assert done.returncode == 0, done.stderr
+    assert "train: 1 image could not be read (dog/2.png" in done.stdout
+    assert done.stdout.count("dog/2.png") == 1

@@ -36,6 +36,7 @@ def train(
     from pocketlens.datasets.splits import load_data
     from pocketlens.errors import OutputError
     from pocketlens.models import store
+    from pocketlens.squeeze.output import skipped_notes
     from pocketlens.training.plan import TrainingPlan
     from pocketlens.training.transfer import transfer
 
@@ -76,7 +77,9 @@ def train(
         progress=console.progress,
         say=console.say,
     )
-    for note in result.trained.notes if result.trained else ():
+    # What the loop could not read it names itself; the features saw those images too, so each is said once.
+    own = [note for note in result.trained.notes if "could not be read" not in note] if result.trained else []
+    for note in (*own, *skipped_notes(splits)):
         console.say(note)
     store.save(result.model, destination)
     log = work / "log.jsonl"

@@ -87,3 +87,15 @@ def without_size(measurement: Measurement) -> Json:
     data = flat(measurement)
     del data["size_bytes"]
     return data
+
+
+def skipped_notes(data: Data, shown: int = 3) -> list[str]:
+    """Sentences that count and name the images that could not be read, one a split that has any."""
+    notes = []
+    for split, found in splits_json(data).items():
+        if skipped := found["skipped"]:
+            names = "; ".join(f"{key}: {reason}" for key, reason in list(skipped.items())[:shown])
+            more = f" and {len(skipped) - shown} more" if len(skipped) > shown else ""
+            images = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+            notes.append(f"{split}: {images} could not be read ({names}{more})")
+    return notes

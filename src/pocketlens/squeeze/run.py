@@ -83,7 +83,8 @@ def run(
         with clock("measure"):
             baseline, *measured = measure_graphs(original, graphs, data, plan, progress)
             stages = measure_stages(original, snapshots, data, plan, work, progress)
-        _say_skipped(data, say)
+        for note in output.skipped_notes(data):
+            say(note)
         with clock("profile layers"):
             best = next(a for a in graphs if a.name == preferred_graph(measured, plan.threads[0]))
             assert data.test is not None
@@ -166,16 +167,6 @@ def _report(
         data=output.splits_json(data),
         seconds=squeezed.seconds,
     )
-
-
-def _say_skipped(data: Data, say: Callable[[str], Any], shown: int = 3) -> None:
-    """Count and name the images that could not be read."""
-    for split, found in output.splits_json(data).items():
-        if skipped := found["skipped"]:
-            names = "; ".join(f"{key}: {reason}" for key, reason in list(skipped.items())[:shown])
-            more = f" and {len(skipped) - shown} more" if len(skipped) > shown else ""
-            images = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
-            say(f"{split}: {images} could not be read ({names}{more})")
 
 
 def _layer_errors(snapshots: list[Snapshot], data: Data) -> tuple[Json, ...]:
