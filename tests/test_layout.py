@@ -19,6 +19,7 @@ LAYERS = (
     ("stages", "verdict"),
     ("recipe",),
     ("squeeze",),
+    ("server",),
     ("cli",),
     ("__main__",),
 )
@@ -26,7 +27,7 @@ LAYERS = (
 
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
-TORCH_FREE = ("bundle", "runtime", "datasets", "tasks", "report", "measure", "verdict", "types", "errors")
+TORCH_FREE = ("bundle", "runtime", "datasets", "tasks", "report", "measure", "verdict", "types", "errors", "server")
 
 
 def modules() -> list[Path]:

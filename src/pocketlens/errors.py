@@ -12,7 +12,8 @@
     │   └── WeightsError           a checkpoint does not fit, is unsafe, or holds NaN
     ├── PassError                  a pass failed; names it and its place in the recipe
     ├── TargetError                a runtime cannot lower or run a model
-    ├── BundleError                a bundle is corrupt, unsafe, or from the future
+    ├── BundleError                a bundle or gallery is corrupt, unsafe, from the future, or does not fit the other
+    ├── ServeError                 a site cannot be served (port taken, no address, no certificate)
     └── OutputError                the result cannot be written (exists, no space, no permission)
 
 A message has three parts: what was expected, what came, how to mend it.
@@ -87,7 +88,11 @@ class TargetError(PocketlensError):
 
 
 class BundleError(PocketlensError):
-    """A bundle is corrupt, unsafe, or written by a newer pocketlens."""
+    """A bundle or gallery is corrupt, unsafe, written by a newer pocketlens, or does not fit the other."""
+
+
+class ServeError(PocketlensError):
+    """A site cannot be served."""
 
 
 class OutputError(PocketlensError):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LEVEL = 0.9
 """Confidence of every interval."""
 
-_Z = 1.6448536269514722
+Z = 1.6448536269514722
 """The 95% quantile of the normal distribution: two sides make LEVEL."""
 
 DB_LIMIT = 999.0
@@ -226,8 +226,8 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     Reference: Wilson 1927, JASA 22:209-212.
     """
     share = successes / n
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     # At 0 and 1 the ends meet the share exactly, but for rounding.
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
@@ -246,7 +246,7 @@ def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
     """
     b, c, total = lost + 0.5, gained + 0.5, n + 2
     difference = (c - b) / total
-    half = _Z * math.sqrt(b + c - (c - b) ** 2 / total) / total
+    half = Z * math.sqrt(b + c - (c - b) ** 2 / total) / total
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 

@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pocketlens.bundle.archive import write_bundle
+from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.bundle.whitening import Whitening
 from pocketlens.types import ModelSpec, Preprocessing
 
 SPEC = ModelSpec(
@@ -37,6 +40,12 @@ MEMBERS: dict[str, Path | bytes] = {
     "weights.bin": bytes(range(256)) + bytes(300),
 }
 
+WHITENING = Whitening(
+    mean=np.array([1.0, 2.0, 3.0], np.float32),
+    scale=np.array([0.5, 0.25], np.float32),
+    codes=np.array([[1, 0, -1], [0, 127, 0]], np.int8),
+)
+
 
 def pack(path: Path, **changes: Any) -> int:
     """Write the small bundle to `path`, with some arguments of `write_bundle` changed."""
@@ -48,6 +57,8 @@ def pack(path: Path, **changes: Any) -> int:
         "baseline": {"top1": 0.75},
         "target": {"device": "this"},
         "members": MEMBERS,
+        "confidence": Confidence(temperature=0.5, unknown_below=3.25),
+        "whitening": WHITENING,
         "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
     return write_bundle(path, **{**arguments, **changes})

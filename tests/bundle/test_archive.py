@@ -12,11 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 
 from pocketlens.bundle.archive import MAX_MANIFEST_BYTES, open_bundle
+from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.bundle.whitening import Whitening
 from pocketlens.errors import BundleError, OutputError
 
 Pack = Callable[..., int]
@@ -55,10 +58,14 @@ def test_the_zip_is_what_the_document_says(lens: Path) -> None:
             "graphs/int8.onnx": zipfile.ZIP_DEFLATED,
             "graphs/float.onnx": zipfile.ZIP_DEFLATED,
             "weights.bin.zst": zipfile.ZIP_STORED,
+            "embedding/whitening.bin.zst": zipfile.ZIP_STORED,
         }
         assert zstandard.decompress(archive.read("weights.bin.zst")) == WEIGHTS
         manifest = json.loads(archive.read("manifest.json"))
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
+    assert manifest["confidence"] == {"temperature": 0.5, "unknown_below": 3.25}
+    assert manifest["embedding"] == {"features": 3, "dimensions": 2, "whitening": "embedding/whitening.bin"}
+    assert manifest["members"]["embedding/whitening.bin"]["size"] == 4 * 3 + 4 * 2 + 3 * 2
     assert manifest["created"] == "2026-01-02T03:04:05+00:00"
     assert manifest["members"]["weights.bin"]["size"] == 556
     assert manifest["members"]["weights.bin"]["codec"] == "zstd"
@@ -82,6 +89,36 @@ def test_the_manifest_comes_back_as_it_went_in(lens: Path) -> None:
     assert manifest.baseline == {"top1": 0.75}
     assert manifest.target == {"device": "this"}
     assert manifest.graphs[0].measurement == {"n": 3}
+
+
+def test_the_whitening_comes_back_as_it_went_in(lens: Path, tmp_path: Path, pack: Pack) -> None:
+    with open_bundle(lens) as bundle:
+        whitening = bundle.whitening()
+    assert whitening is not None
+    assert whitening.mean.tolist() == [1.0, 2.0, 3.0]
+    assert whitening.scale.tolist() == [0.5, 0.25]
+    assert whitening.codes.tolist() == [[1, 0, -1], [0, 127, 0]]
+    pack(tmp_path / "plain.lens", confidence=None, whitening=None)
+    with open_bundle(tmp_path / "plain.lens") as bundle:
+        bundle.verify()
+        assert bundle.whitening() is None
+        assert bundle.manifest.embedding is None
+        assert bundle.manifest.confidence == Confidence(temperature=1.0, unknown_below=None)
+
+
+def test_a_bundle_of_schema_1_is_still_read(tmp_path: Path, pack: Pack) -> None:
+    def age(manifest: Any) -> None:
+        manifest["schema_version"] = 1
+        del manifest["confidence"], manifest["embedding"]
+
+    pack(tmp_path / "new.lens", confidence=None, whitening=None)
+    old = repack(tmp_path / "new.lens", tmp_path / "old.lens", edit_manifest(age))
+    with open_bundle(old) as bundle:
+        bundle.verify()
+        assert bundle.graph("int8").weights == WEIGHTS
+        assert bundle.manifest.confidence == Confidence()
+        assert bundle.whitening() is None
+        assert "confidence" not in bundle.manifest.to_json()
 
 
 def test_equal_arguments_give_equal_bytes(lens: Path, tmp_path: Path, pack: Pack) -> None:
@@ -280,7 +317,8 @@ def put(name: str, content: bytes) -> Callable[[dict[str, bytes]], None]:
         (put("manifest.json", b"[]"), r"manifest\.json: the whole: expected an object, got a list"),
         (put("manifest.json", b'{"a":' * 100_000), r"manifest\.json: is nested too deep"),
         (put("manifest.json", b" " * (MAX_MANIFEST_BYTES + 1)), r"manifest\.json unpacks to 16777217 bytes"),
-        (edit_manifest(lambda m: m.update(schema_version=2)), "written by a newer pocketlens.*upgrade"),
+        (edit_manifest(lambda m: m.update(schema_version=3)), "written by a newer pocketlens.*upgrade"),
+        (edit_manifest(lambda m: m["embedding"].update(features=4)), "takes 32 bytes, member .* has 26"),
         (put("extra.txt", b"hello"), r"holds 'extra\.txt', which its manifest does not name"),
         (put("../escape", b"hello"), r"member '\.\./escape' is no plain relative path"),
         (put("/etc/cron.d/x", b"hello"), "member '/etc/cron.d/x' is no plain relative path"),
@@ -314,6 +352,17 @@ def test_refused_when_read(lens: Path, tmp_path: Path, edit: Callable[[dict[str,
     with (
         open_bundle(repack(lens, tmp_path / "bad.lens", edit)) as bundle,
         pytest.raises(BundleError, match=rf"bad\.lens: {message}.*; copy or download the bundle again"),
+    ):
+        bundle.verify()
+
+
+def test_a_whitening_of_no_numbers_is_refused(tmp_path: Path, pack: Pack) -> None:
+    whitening = Whitening(mean=np.zeros(3, np.float32), scale=np.ones(2, np.float32), codes=np.ones((2, 3), np.int8))
+    whitening.mean[1] = np.nan
+    pack(tmp_path / "bad.lens", whitening=whitening)
+    with (
+        open_bundle(tmp_path / "bad.lens") as bundle,
+        pytest.raises(BundleError, match=r"bad\.lens: member 'embedding/whitening\.bin': .*mean must be finite"),
     ):
         bundle.verify()
 
@@ -369,5 +418,5 @@ def test_too_many_members_are_refused(lens: Path) -> None:
     with zipfile.ZipFile(lens, "a") as archive:
         for index in range(1000):
             archive.writestr(f"m{index}", b"")
-    with pytest.raises(BundleError, match="holds 1004 members, at most 1000 are allowed"):
+    with pytest.raises(BundleError, match="holds 1005 members, at most 1000 are allowed"):
         open_bundle(lens)

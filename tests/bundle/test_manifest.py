@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from pocketlens.bundle.confidence import Confidence
+from pocketlens.bundle.embedding import Embedding
 from pocketlens.bundle.manifest import GraphEntry, Manifest, Member, is_safe_path
 from pocketlens.errors import BundleError, ConfigError
 from pocketlens.types import Json, ModelSpec, Preprocessing
 
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 MANIFEST = Manifest(
     created_with="pocketlens 0.1.0",
@@ -34,7 +36,10 @@ MANIFEST = Manifest(
     members={
         "weights.bin": Member(size=9, sha256=B, codec="zstd", stored_size=5),
         "graphs/int8.onnx": Member(size=3, sha256=A, codec="none", stored_size=3),
+        "embedding/whitening.bin": Member(size=26, sha256=C, codec="zstd", stored_size=20),
     },
+    confidence=Confidence(temperature=0.75, unknown_below=-1.5),
+    embedding=Embedding(features=3, dimensions=2, whitening="embedding/whitening.bin"),
 )
 
 
@@ -43,7 +48,7 @@ def test_round_trip_through_text() -> None:
 
 
 def test_the_fingerprint_is_the_hash_of_a_sha256sum_listing() -> None:
-    listing = f"{A}  graphs/int8.onnx\n{B}  weights.bin\n"
+    listing = f"{C}  embedding/whitening.bin\n{A}  graphs/int8.onnx\n{B}  weights.bin\n"
     assert MANIFEST.fingerprint == hashlib.sha256(listing.encode()).hexdigest()
     assert replace(MANIFEST, created="2027-01-01", recipe={}).fingerprint == MANIFEST.fingerprint
 
@@ -68,8 +73,8 @@ def change(path: tuple[str | int, ...], value: Any) -> Callable[[Json], None]:
     ("edit", "message"),
     [
         (
-            change(("schema_version",), 2),
-            r"written by a newer pocketlens \(schema 2, this one reads 1\): upgrade$",
+            change(("schema_version",), 3),
+            r"written by a newer pocketlens \(schema 3, this one reads 2\): upgrade$",
         ),
         (change(("schema_version",), 0), "schema_version: expected a whole number in"),
         (change(("schema_version",), "1"), "schema_version: expected a whole number, got a text"),
@@ -103,6 +108,32 @@ def change(path: tuple[str | int, ...], value: Any) -> Callable[[Json], None]:
             "members.graphs/int8.onnx: stored_size: without a codec it is `size`, 3, got 4",
         ),
         (change(("spec", "task"), None), "spec.task: expected a text, got null"),
+        (
+            change(("schema_version",), 1),
+            "the whole: holds fields this pocketlens does not know: confidence, embedding",
+        ),
+        (change(("confidence",), None), "confidence: expected an object, got null"),
+        (change(("confidence", "temperature"), 0), "confidence: temperature: must be a finite number above 0, got 0"),
+        (change(("confidence", "temperature"), -1.5), "confidence: temperature: must be a finite number above 0"),
+        (change(("confidence", "temperature"), True), "confidence.temperature: expected a finite number, got a bool"),
+        (change(("confidence", "temperature"), 10**400), "confidence.temperature: expected a finite number, got the"),
+        (change(("confidence", "temperature"), float("inf")), "confidence.temperature: expected a finite number"),
+        (change(("confidence", "unknown_below"), "low"), "confidence.unknown_below: expected a finite number, got a t"),
+        (change(("confidence", "unknown_below"), float("nan")), "confidence.unknown_below: expected a finite number"),
+        (
+            change(("confidence",), {"temperature": 1}),
+            "confidence.unknown_below: expected a finite number, but the fie",
+        ),
+        (change(("confidence", "beta"), 1), "confidence: holds fields this pocketlens does not know: beta"),
+        (change(("embedding",), []), "embedding: expected an object, got a list"),
+        (change(("embedding", "features"), 0), r"embedding.features: expected a whole number in 1\.\.65536, got 0"),
+        (change(("embedding", "dimensions"), 257), r"embedding.dimensions: expected a whole number in 1\.\.3, got 257"),
+        (change(("embedding", "dimensions"), 1), "embedding: a whitening of 3 features to 1 dimensions takes 19 bytes"),
+        (change(("embedding", "whitening"), "w.bin"), "embedding needs 'w.bin', which is not a member"),
+        (
+            change(("embedding", "whitening"), "graphs/int8.onnx"),
+            "embedding: a whitening of 3 .* takes 26 bytes, .* 3$",
+        ),
     ],
 )
 def test_wrong_fields_are_named(edit: Callable[[Json], None], message: str) -> None:
@@ -120,8 +151,28 @@ def test_missing_fields_are_named(name: str) -> None:
         Manifest.from_json(data)
 
 
+def test_schema_1_has_neither_confidence_nor_embedding() -> None:
+    old = replace(MANIFEST, schema_version=1, confidence=Confidence(), embedding=None)
+    data = json.loads(json.dumps(old.to_json()))
+    assert not {"confidence", "embedding"} & set(data)
+    assert Manifest.from_json(data) == old
+
+
+def test_a_bundle_without_embedding_says_null() -> None:
+    plain = replace(MANIFEST, embedding=None)
+    data = json.loads(json.dumps(plain.to_json()))
+    assert data["embedding"] is None
+    assert Manifest.from_json(data) == plain
+
+
+def test_whole_numbers_are_numbers_too() -> None:
+    data = json.loads(json.dumps(MANIFEST.to_json()))
+    data["confidence"] = {"temperature": 2, "unknown_below": None}
+    assert Manifest.from_json(data).confidence == Confidence(temperature=2.0, unknown_below=None)
+
+
 def test_a_newer_schema_is_named_before_anything_it_changed() -> None:
-    with pytest.raises(BundleError, match="schema 7, this one reads 1"):
+    with pytest.raises(BundleError, match="schema 7, this one reads 2"):
         Manifest.from_json({"schema_version": 7, "something": "else"})
 
 

@@ -24,7 +24,7 @@ GAIN = 4.0
 
 
 def graph(*, bias: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> bytes:
-    """logits = mean over pixels @ w + bias, with w in the external file `weights.bin`."""
+    """embedding = mean over pixels, logits = embedding @ w + bias, with w in the external file `weights.bin`."""
     onnx = pytest.importorskip("onnx", reason="builds its models with onnx, which is in pocketlens[optimize]")
     node, value_info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     number = onnx.TensorProto.FLOAT
@@ -34,13 +34,13 @@ def graph(*, bias: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> bytes:
     body = onnx.helper.make_graph(
         [
             node("GlobalAveragePool", ["x"], ["p"]),
-            node("Flatten", ["p"], ["f"]),
-            node("MatMul", ["f", "w"], ["m"]),
+            node("Flatten", ["p"], ["embedding"]),
+            node("MatMul", ["embedding", "w"], ["m"]),
             node("Add", ["m", "b"], ["y"]),
         ],
         "colours",
         [value_info("x", number, ["n", 3, 8, 8])],
-        [value_info("y", number, ["n", 3])],
+        [value_info("y", number, ["n", 3]), value_info("embedding", number, ["n", 3])],
         [weights, onnx.numpy_helper.from_array(np.array(bias, np.float32), "b")],
     )
     opset = [onnx.helper.make_opsetid("", 21)]

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from pocketlens.bundle.archive import open_bundle
+from pocketlens.bundle.confidence import Confidence
+from pocketlens.bundle.whitening import Whitening
 from pocketlens.errors import BundleError, ConfigError, ImageError, TargetError, UnsupportedModelError
 from pocketlens.runtime import Recognizer
 
@@ -34,6 +36,77 @@ def test_answers_by_hand(lens: Path) -> None:
     assert found.preprocess_ms > 0
     assert found.inference_ms > 0
     json.dumps(asdict(found), allow_nan=False)
+
+
+def test_the_temperature_calibrates_probabilities_and_nothing_else(pack: Pack) -> None:
+    path = pack(confidence=Confidence(temperature=2.0, unknown_below=None))
+    with Recognizer.open(path) as recognizer:
+        found = recognizer.recognize(picture((0, 255, 0)))
+    assert [a.label for a in found.answers] == ["green", "red", "blue"]
+    assert found.answers[0].probability == pytest.approx(math.exp(2) / (math.exp(2) + 2), rel=1e-5)
+    assert not found.unknown
+
+
+@pytest.mark.parametrize(("brightness", "unknown"), [(255, False), (130, False), (125, True), (0, True)])
+def test_unknown_is_what_reaches_no_logit(pack: Pack, brightness: int, unknown: bool) -> None:
+    """The logit of the brightest colour is 4 * brightness / 255, whatever the temperature."""
+    path = pack(confidence=Confidence(temperature=0.1, unknown_below=2.0))
+    with Recognizer.open(path) as recognizer:
+        found = recognizer.recognize(picture((0, brightness, 0)))
+    assert found.unknown is unknown
+    assert len(found.answers) == 3
+
+
+WHITENING = Whitening(
+    mean=np.array([0.0, 0.5, 0.5], np.float32),
+    scale=np.array([1.0, 0.01], np.float32),
+    codes=np.array([[1, 0, 0], [0, 100, 0]], np.int8),
+)
+"""Of a picture's mean colour (r, g, b) in 0..1: (r, g - 0.5)."""
+
+
+def test_vectors_by_hand(pack: Pack, tmp_path: Path) -> None:
+    picture((0, 255, 0)).save(tmp_path / "green.png")
+    with Recognizer.open(pack(whitening=WHITENING)) as recognizer:
+        assert recognizer.dimensions == 2
+        vectors = recognizer.embed([picture((255, 255, 0)), tmp_path / "green.png"])
+        single = recognizer.embed((tmp_path / "green.png").read_bytes())
+        none = recognizer.embed([])
+    assert vectors.dtype == np.float32
+    # (1, 0.5) and (0, 0.5), to unit length.
+    np.testing.assert_allclose(vectors, [[2 / 5**0.5, 1 / 5**0.5], [0, 1]], atol=1e-6)
+    assert np.array_equal(single, vectors[1:])
+    assert none.shape == (0, 2)
+
+
+def test_the_fingerprint_is_the_bundles(lens: Path) -> None:
+    with open_bundle(lens) as bundle, Recognizer.open(lens) as recognizer:
+        assert recognizer.fingerprint == bundle.manifest.fingerprint
+
+
+def test_a_bundle_without_embedding_says_the_way_out(lens: Path) -> None:
+    with Recognizer.open(lens) as recognizer:
+        assert recognizer.dimensions == 0
+        with pytest.raises(BundleError, match="colours has no embedding to search with: squeeze it again"):
+            recognizer.embed(picture((0, 0, 0)))
+
+
+def test_a_graph_that_gives_another_embedding_than_its_bundle_says(pack: Pack) -> None:
+    wide = Whitening(mean=np.zeros(5, np.float32), scale=WHITENING.scale, codes=np.ones((2, 5), np.int8))
+    with (
+        Recognizer.open(pack(whitening=wide)) as recognizer,
+        pytest.raises(BundleError, match=r"'int8' should give an embedding \(1, 5\), got one of shape \(1, 3\)"),
+    ):
+        recognizer.embed(picture((0, 0, 0)))
+
+
+def test_embedding_an_image_that_cannot_be_read(pack: Pack, tmp_path: Path) -> None:
+    with Recognizer.open(pack(whitening=WHITENING)) as recognizer:
+        with pytest.raises(ImageError, match="gone"):
+            recognizer.embed([picture((0, 0, 0)), tmp_path / "gone.png"])
+        recognizer.close()
+        with pytest.raises(TargetError, match="closed"):
+            recognizer.embed(picture((0, 0, 0)))
 
 
 def test_files_bytes_and_pictures_give_one_answer(lens: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every target, unasked: its files compute what torch computes, its races and profiles are whole."""
 
 import json
+import operator
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -12,6 +13,7 @@ import torch
 
 from pocketlens.errors import TargetError
 from pocketlens.models.canonical import clone
+from pocketlens.models.head import features_of
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.types import Artifact, Context, Model, RacePlan, Target
 
@@ -41,6 +43,35 @@ def test_a_float_graph_computes_what_torch_computes(
         assert y.dtype == np.float32
         assert y.shape == (n, 4)
         np.testing.assert_allclose(y, torch_outputs(model, x), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("tiny", 1e-5), ("half", 0.01), ("weight_only", 0.02), ("quantized", 0.1)]
+)
+def test_every_graph_gives_nearly_the_same_embedding(
+    name: str, tolerance: float, target: Target, tiny: Model, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What the classifier of the float network reads; off by no more than the rounding of weights and activations."""
+    model = request.getfixturevalue(name)
+    artifact = target.lower(model, "g", tmp_path)
+    x = images(model, 3)
+    outputs = next(iter(target.all_outputs(artifact, [x], threads=1)))
+    assert np.array_equal(outputs["logits"], run(target, artifact, x))
+    with torch.inference_mode():
+        wanted = features_of(tiny)(torch.from_numpy(x)).numpy()
+    assert outputs["embedding"].dtype == np.float32
+    assert outputs["embedding"].shape == (3, 8)
+    assert np.linalg.norm(outputs["embedding"] - wanted) <= tolerance * np.linalg.norm(wanted)
+
+
+def test_a_network_without_a_linear_end_gives_logits_alone(target: Target, tiny: Model, tmp_path: Path) -> None:
+    model = clone(tiny)
+    output = next(node for node in model.graph.graph.nodes if node.op == "output")
+    with model.graph.graph.inserting_before(output):
+        output.args = (model.graph.graph.call_function(operator.mul, (output.args[0], 2.0)),)
+    model.graph.recompile()
+    outputs = next(iter(target.all_outputs(target.lower(model, "g", tmp_path), [images(model, 2)])))
+    assert list(outputs) == ["logits"]
 
 
 def test_an_integer_graph_computes_what_the_simulation_computes(

@@ -56,6 +56,19 @@ def test_weights_in_memory_and_any_batch() -> None:
         assert np.array_equal(y, expected(IMAGES[:n]))
 
 
+def test_every_output_by_its_name() -> None:
+    model = onnx.load_from_string(graph(location=None))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("f", onnx.TensorProto.FLOAT, ["n", 12]))
+    session = open_session(model.SerializeToString(), None, {}, 1)
+    outputs = session.run_all(IMAGES)
+    assert list(outputs) == ["y", "f"]
+    assert np.array_equal(outputs["y"], expected())
+    assert np.array_equal(outputs["f"], IMAGES.reshape(2, 12))
+    assert np.array_equal(session.run(IMAGES), expected())
+    with pytest.raises(TargetError, match=r"images of shape \(3, 2, 2\) failed"):
+        session.run_all(IMAGES[0])
+
+
 @pytest.mark.parametrize("name", [WEIGHTS_NAME, "another.bin"])
 def test_files_give_what_memory_gives(tmp_path: Path, name: str) -> None:
     (tmp_path / "g.onnx").write_bytes(graph())

@@ -6,8 +6,11 @@
  * worked on, only the newest waits (see client.ts), so answers never lag behind the camera.
  */
 import type { Spec, Confidence } from '../bundle/manifest.ts';
+import type { Failure } from '../failure.ts';
 import type { GalleryFile, Match } from '../recognition/gallery.ts';
 import type { Answer } from '../recognition/answers.ts';
+
+export type { Failure };
 
 /** One way to run a bundle. */
 export interface Way {
@@ -77,15 +80,16 @@ export type Request =
   | { kind: 'time'; id: number; runs: number };
 
 export type Reply =
-  | { kind: 'opened'; id: number; spec: Spec; confidence: Confidence; dimensions: number; fingerprint: string; loadMs: number }
+  | {
+      kind: 'opened';
+      id: number;
+      spec: Spec;
+      confidence: Confidence;
+      dimensions: number;
+      fingerprint: string;
+      loadMs: number;
+    }
   | { kind: 'looked'; id: number; look: Look }
   | { kind: 'set'; id: number }
   | { kind: 'timed'; id: number; milliseconds: number[] }
   | { kind: 'failed'; id: number; error: Failure };
-
-/** Why something failed, in words that a translation can be found for. */
-export interface Failure {
-  code: 'corrupt' | 'newer' | 'unsupported' | 'memory' | 'runtime' | 'frame' | 'gallery';
-  /** English, for logs and the monitor. */
-  detail: string;
-}

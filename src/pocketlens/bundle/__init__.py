@@ -8,12 +8,15 @@ _PUBLIC = {
     "GraphFiles": "archive",
     "open_bundle": "archive",
     "write_bundle": "archive",
+    "Confidence": "confidence",
+    "Embedding": "embedding",
     "GraphEntry": "manifest",
     "Manifest": "manifest",
     "Member": "manifest",
     "spec_from_json": "spec_json",
     "spec_to_json": "spec_json",
     "unpack": "unpack",
+    "Whitening": "whitening",
 }
 """Public name -> the file it is in, imported when it is first asked for."""
 

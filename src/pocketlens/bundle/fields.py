@@ -9,6 +9,9 @@ from pocketlens.types import Json
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
 
+_LARGEST_EXACT = 2**53
+"""Up to here every whole number is a float too."""
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -70,6 +73,24 @@ class Fields:
         if len(values) != count or any(type(v) is not int for v in values):
             raise self._wrong(name, f"a list of {count} whole numbers", repr(values[:8]))
         return tuple(self._within(name, value, low, high) for value in values)
+
+    def number(self, name: str) -> float:
+        """A finite number; true and false are none."""
+        value = self._rest.get(name)
+        if type(value) is int and abs(value) <= _LARGEST_EXACT:
+            self._rest[name] = float(value)
+        value = self._take(name, float, "a finite number")
+        if not math.isfinite(value):
+            raise self._wrong(name, "a finite number", repr(value))
+        return value
+
+    def optional_number(self, name: str) -> float | None:
+        """A finite number or null."""
+        return None if self._is_null(name) else self.number(name)
+
+    def optional_child(self, name: str) -> "Fields | None":
+        """An object whose fields are read in turn, or null."""
+        return None if self._is_null(name) else self.child(name)
 
     def numbers(self, name: str, count: int) -> tuple[float, ...]:
         """`count` finite numbers."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, cast
 
+from pocketlens.bundle.confidence import Confidence
+from pocketlens.bundle.embedding import Embedding
 from pocketlens.bundle.fields import Fields
 from pocketlens.bundle.spec_json import spec_from_json, spec_to_json
 from pocketlens.errors import BundleError, ConfigError
 from pocketlens.types import Json, ModelSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added `confidence` and `embedding`."""
 
 MANIFEST = "manifest.json"
 
@@ -130,8 +133,10 @@ class Manifest:
         recipe: the bound recipe that made the model; {} when unknown.
         baseline: the original's measurement; {} when not measured.
         target: the profile of the device it was measured on; {} when not measured.
-        members: path -> what it holds. Members that no graph names are allowed.
-        schema_version: of this layout.
+        members: path -> what it holds. Members that nothing here names are allowed.
+        confidence: how logits become confidences.
+        embedding: of the graphs' second output; None when they have none.
+        schema_version: of this layout; what schema 1 lacks has its defaults.
     Raises: BundleError when the parts do not fit together.
     """
 
@@ -144,6 +149,8 @@ class Manifest:
     baseline: Json
     target: Json
     members: Mapping[str, Member]
+    confidence: Confidence = field(default_factory=Confidence)
+    embedding: Embedding | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -163,6 +170,8 @@ class Manifest:
             for path in (graph.graph, graph.weights):
                 if path is not None and path not in self.members:
                     raise BundleError(f"graph {graph.name!r} needs {path[:80]!r}, which is not a member")
+        if self.embedding is not None:
+            self.embedding.check_member(self.members)
 
     @property
     def fingerprint(self) -> str:
@@ -180,6 +189,10 @@ class Manifest:
 
     def to_json(self) -> Json:
         """As JSON-able data; docs/bundle.md says what each field means."""
+        second = {
+            "confidence": self.confidence.to_json(),
+            "embedding": None if self.embedding is None else self.embedding.to_json(),
+        }
         return {
             "schema_version": self.schema_version,
             "created_with": self.created_with,
@@ -198,6 +211,7 @@ class Manifest:
                 for graph in self.graphs
             ],
             "preferred": self.preferred,
+            **(second if self.schema_version > 1 else {}),
             "recipe": self.recipe,
             "baseline": self.baseline,
             "target": self.target,
@@ -233,6 +247,9 @@ def _manifest(data: object) -> Manifest:
                 f"written by a newer pocketlens (schema {version}, this one reads {SCHEMA_VERSION}): upgrade"
             )
         fingerprint = fields.sha256("fingerprint")
+        # Schema 1 has neither field; there they are refused as any unknown one.
+        confidence = Confidence() if version < 2 else Confidence.from_fields(fields.child("confidence"))
+        embedding = None if version < 2 else fields.optional_child("embedding")
         manifest = Manifest(
             schema_version=version,
             created_with=fields.text("created_with"),
@@ -244,6 +261,8 @@ def _manifest(data: object) -> Manifest:
             baseline=fields.mapping("baseline"),
             target=fields.mapping("target"),
             members={path: _member(member) for path, member in fields.children_by_name("members").items()},
+            confidence=confidence,
+            embedding=embedding and Embedding.from_fields(embedding),
         )
     if fingerprint != manifest.fingerprint:
         raise BundleError(f"fingerprint: the members give {manifest.fingerprint}, got {fingerprint}")

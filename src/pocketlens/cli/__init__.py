@@ -12,8 +12,8 @@ import typer
 
 from pocketlens.errors import PocketlensError
 
-VERBS = ("inspect", "train", "squeeze", "bench", "export", "recognize", "devices")
-"""Each is a module of this package with a function of the same name."""
+VERBS = ("inspect", "train", "squeeze", "bench", "export", "recognize", "gallery", "devices", "app", "serve")
+"""Each is a module of this package with a function of the same name, or a Typer of that name with verbs of its own."""
 
 
 def _application() -> typer.Typer:
@@ -28,7 +28,11 @@ def _application() -> typer.Typer:
     )
     app.callback()(_options)
     for verb in VERBS:
-        app.command(verb)(getattr(import_module(f"pocketlens.cli.{verb}"), verb))
+        does = getattr(import_module(f"pocketlens.cli.{verb}"), verb)
+        if isinstance(does, typer.Typer):
+            app.add_typer(does, name=verb)
+        else:
+            app.command(verb)(does)
     return app
 
 

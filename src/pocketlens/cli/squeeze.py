@@ -141,4 +141,14 @@ def _show(console: "Console", result: "Squeezed") -> None:
         if stage.verdict:
             console.say(f"  {stage.verdict.outcome:>13}  {stage.verdict.sentence}")
     console.say("", result.verdict.sentence)
+    console.say(_calibration(result))
     console.say(f"bundle {result.bundle}   report {result.report}   ({result.seconds['total']:.0f} s)")
+
+
+def _calibration(result: "Squeezed") -> str:
+    """How sure the model may sound, and whether galleries can be built with it."""
+    confidence, embedding = result.confidence, result.embedding
+    below = confidence.unknown_below
+    unknown = "never says unknown" if below is None else f"unknown where no logit reaches {below:.2f}"
+    vectors = "no embedding" if embedding is None else f"embedding {embedding[0]} -> {embedding[1]}"
+    return f"confidence at temperature {confidence.temperature:.2f}, {unknown}; {vectors}"

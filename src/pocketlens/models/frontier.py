@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pocketlens.errors import ConfigError
+from pocketlens.models import vocabulary
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizedConvTranspose2d, QuantizedLinear
 from pocketlens.types import Progress
 
@@ -33,16 +34,36 @@ class Step:
     Args:
         name: of the layer.
         layer: its leaf in the quantized graph, to be changed in place.
-        wanted: the moments that the float graph gives here.
-        got: the moments that the quantized graph gives here.
+        original: its leaf in the float graph.
+        activation: the kind of the operator that alone reads the layer's output, "" when several do.
     """
 
     name: str
     layer: QuantizedLayer
-    wanted: Moments
-    got: Moments
-    _front: "_Front"
+    original: nn.Module
+    activation: str
+    _ours: "_Front"
     _node: fx.Node
+    _theirs: "_Front"
+    _other: fx.Node
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What the layer reads in the quantized graph, a chunk each."""
+        return self._ours.values(self._node.all_input_nodes[0])
+
+    @property
+    def targets(self) -> list[Tensor]:
+        """What the float graph gives here, a chunk each."""
+        return self._theirs.values(self._other)
+
+    def wanted(self) -> Moments:
+        """The moments that the float graph gives here."""
+        return self._theirs.moments(self._other, self.layer)
+
+    def got(self) -> Moments:
+        """The moments that the quantized graph gives here."""
+        return self._ours.moments(self._node, self.layer)
 
     def apply(self, gain: Tensor, shift: Tensor) -> None:
         """Make the layer give gain * output + shift from now on, by its weight scale and its bias.
@@ -55,37 +76,43 @@ class Step:
         self.layer.weight_scale.mul_(gain)
         self.layer.bias = nn.Parameter(bias * gain + shift, requires_grad=False)
         shape = (-1,) if isinstance(self.layer, QuantizedLinear) else (-1, 1, 1)
-        self._front.adjust(self._node, gain.reshape(shape) if gain.dim() else gain, shift.reshape(shape))
+        self._ours.adjust(self._node, gain.reshape(shape) if gain.dim() else gain, shift.reshape(shape))
 
 
 def quantized_steps(
-    quantized: fx.GraphModule, reference: fx.GraphModule, images: list[Tensor], progress: Progress
+    quantized: fx.GraphModule, reference: fx.GraphModule, images: list[Tensor], progress: Progress, title: str
 ) -> Iterator[Step]:
     """Yield every quantized layer in order; nodes pair up by name, grids exist on one side only.
 
-    Each layer is computed once. Memory grows with the images, not with the depth: an activation goes when its last
-    reader has run.
+    A layer is computed when its output is first asked for, or after its step: whoever changes its codes does so
+    first. Memory grows with the images, not with the depth: an activation goes when its last reader has run.
 
     Args:
-        quantized: changed in place by `Step.apply`.
+        quantized: changed in place by who takes the steps.
         reference: the same network before quantization.
         images: chunks, each (n, c, h, w), float32.
         progress: see types.Progress.
+        title: of its bar.
     Raises: ConfigError when `reference` lacks a layer of `quantized`.
     """
     ours, theirs = _Front(quantized, images), _Front(reference, images)
     pending = iter([n for n in reference.graph.nodes if n.op != "output"])
     nodes = [n for n in quantized.graph.nodes if n.op != "output"]
     seen = set()
-    for node in progress.track(nodes, "correcting", len(nodes)):
-        ours.advance(node)
+    for node in progress.track(nodes, title, len(nodes)):
         layer = quantized.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(layer, QuantizedLayer):
-            continue
-        other = _advance_to(pending, theirs, node.name)
-        if node.target not in seen:  # a layer called twice is corrected for its first call only
-            seen.add(node.target)
-            yield Step(node.name, layer, theirs.moments(other, layer), ours.moments(node, layer), ours, node)
+        if isinstance(layer, QuantizedLayer):
+            other = _advance_to(pending, theirs, node.name)
+            if node.target not in seen:  # a layer called twice is corrected for its first call only
+                seen.add(node.target)
+                original = reference.get_submodule(str(other.target))
+                yield Step(node.name, layer, original, _reader(quantized, node), ours, node, theirs, other)
+        ours.advance(node)
+
+
+def _reader(graph: fx.GraphModule, node: fx.Node) -> str:
+    users = list(node.users)
+    return vocabulary.kind(graph, users[0]) if len(users) == 1 else ""
 
 
 def _advance_to(pending: Iterator[fx.Node], front: "_Front", name: str) -> fx.Node:
@@ -106,17 +133,21 @@ class _Front:
 
     def advance(self, node: fx.Node) -> None:
         """Compute `node` on every chunk, and let go of what was read for the last time."""
-        for run, image in zip(self._runs, self._images, strict=True):
-            run.env[node] = image if node.op == "placeholder" else run.run_node(node)
+        self._compute(node)
+        for run in self._runs:
             for spent in run.user_to_last_uses.get(node, []):
                 del run.env[spent]
 
+    def values(self, node: fx.Node) -> list[Tensor]:
+        """What `node` gives, a chunk each; its inputs must be there still."""
+        self._compute(node)
+        return [run.env[node] for run in self._runs]
+
     def moments(self, node: fx.Node, layer: nn.Module) -> Moments:
-        """Of what `advance` computed for `node` last; channels are last in a linear layer, else second."""
+        """Of what `node` gives; channels are last in a linear layer, else second."""
         sums = squares = torch.zeros((), dtype=torch.float64)
         count = 0
-        for run in self._runs:
-            chunk = run.env[node]
+        for chunk in self.values(node):
             channels = chunk.dim() - 1 if isinstance(layer, QuantizedLinear) else 1
             others = tuple(d for d in range(chunk.dim()) if d != channels)
             sums = sums + chunk.sum(others, dtype=torch.float64)
@@ -127,7 +158,12 @@ class _Front:
         return Moments(mean=mean.float(), std=std.float())
 
     def adjust(self, node: fx.Node, gain: Tensor, shift: Tensor) -> None:
-        """Change what `advance` computed for `node` as the corrected layer would have."""
+        """Change what was computed for `node`, if it was, as the corrected layer would have."""
         for run in self._runs:
             if node in run.env:
                 run.env[node] = run.env[node] * gain + shift
+
+    def _compute(self, node: fx.Node) -> None:
+        for run, image in zip(self._runs, self._images, strict=True):
+            if node not in run.env:
+                run.env[node] = image if node.op == "placeholder" else run.run_node(node)

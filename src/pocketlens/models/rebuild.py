@@ -1,11 +1,8 @@
 """Rebuild a traced graph in the vocabulary: one target per meaning, constants folded, the batch left open."""
 
 import functools
-import itertools
-import keyword
 import math
 import operator
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +12,7 @@ from torch.nn import functional as F
 
 from pocketlens.errors import UnsupportedModelError
 from pocketlens.models import vocabulary
+from pocketlens.models.names import free_name, identifier
 from pocketlens.models.plain import plain_leaf
 from pocketlens.models.tracing import Seen, Shape
 
@@ -45,9 +43,6 @@ _NOTHING = {"contiguous", "detach", "clone", "float", F.dropout, F.dropout1d, F.
 """What changes no value in evaluation."""
 
 _CHECKS = {torch._assert}
-
-_RESERVED = {"graph", "code", "self"}
-"""What a GraphModule and the code that fx generates for it use themselves."""
 
 
 class Rebuilder:
@@ -158,7 +153,7 @@ class Rebuilder:
             raise self._unsupported(node, "add with alpha")
         if target not in vocabulary.FUNCTIONS:
             raise self._unsupported(node, getattr(target, "__name__", str(target)))
-        return self._graph.create_node("call_function", target, args, kwargs, name=_identifier(node.name))
+        return self._graph.create_node("call_function", target, args, kwargs, name=identifier(node.name))
 
     def _reshape(self, node: fx.Node, x: fx.Node) -> fx.Node:
         first, second = self._seen[node].first, self._seen[node].second
@@ -167,7 +162,7 @@ class Rebuilder:
             raise self._unsupported(node, "a reshape in which two dimensions depend on the batch")
         shape = tuple(-1 if i in varying else int(a) for i, a in enumerate(first))
         source = self._source_shape(node)
-        name = _identifier(node.name)
+        name = identifier(node.name)
         if len(shape) == 2 and varying == [0] and source is not None and math.prod(source[1:]) == shape[1]:
             return self._leaf(node, nn.Flatten(1), x)
         return self._graph.create_node("call_function", torch.reshape, (x, shape), name=name)
@@ -180,14 +175,14 @@ class Rebuilder:
         if node.target == "expand_as":
             raise self._unsupported(node, "expand_as")
         sizes = args[1] if isinstance(args[1], tuple | list) else args[1:]
-        return self._graph.create_node("call_method", "expand", (args[0], *sizes), name=_identifier(node.name))
+        return self._graph.create_node("call_method", "expand", (args[0], *sizes), name=identifier(node.name))
 
     def _size(self, tensor: fx.Node, dim: int) -> fx.Node:
         return self._graph.create_node("call_method", "size", (tensor, dim), name="batch")
 
     def _tensor(self, target: str) -> fx.Node:
         if target not in self._placed:
-            name = self._free(_identifier(target))
+            name = free_name(self._root, identifier(target))
             value = functools.reduce(getattr, target.split("."), self._original)
             if isinstance(value, nn.Parameter):
                 self._root.register_parameter(name, nn.Parameter(value.detach().clone()))
@@ -215,19 +210,14 @@ class Rebuilder:
     ) -> fx.Node:
         """Call `leaf`, placed once for each path of the original, so that a layer called twice stays one layer."""
         if path and path in self._placed and shared:
-            return self._graph.create_node("call_module", self._placed[path], (x,), name=_identifier(node.name))
-        name = self._free(_identifier(path or node.name) + suffix)
+            return self._graph.create_node("call_module", self._placed[path], (x,), name=identifier(node.name))
+        name = free_name(self._root, identifier(path or node.name) + suffix)
         if hasattr(leaf, "inplace"):
             setattr(leaf, "inplace", False)  # noqa: B010
         self._root.add_module(name, leaf)
         if path:
             self._placed[path] = name
         return self._graph.create_node("call_module", name, (x,), name=name)
-
-    def _free(self, base: str) -> str:
-        """`base`, or `base_2` and so on where it is taken: "a.b" and "a_b" are two tensors."""
-        names = (base if count == 1 else f"{base}_{count}" for count in itertools.count(1))
-        return next(name for name in names if not hasattr(self._root, name))
 
     def _unsupported(self, node: fx.Node, what: str) -> UnsupportedModelError:
         stack = node.meta.get("nn_module_stack") or {}
@@ -255,10 +245,3 @@ def _positional(args: list[Any], kwargs: dict[str, Any], names: tuple[str, ...])
             break
         args.append(kwargs.pop(name))
     return args, kwargs
-
-
-def _identifier(path: str) -> str:
-    """A path of the original as one attribute name: "_blocks.1._expand_conv" -> "blocks_1_expand_conv"."""
-    name = re.sub(r"\W|__+", "_", path.replace(".", "_")).strip("_")
-    name = re.sub(r"__+", "_", name) or "tensor"
-    return f"m_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in _RESERVED else name

@@ -46,8 +46,8 @@ class CorrectBias:
         result = clone(model)
         layers = []
         with torch.inference_mode():
-            for step in quantized_steps(result.graph, reference.graph, images, context.progress):
-                shift = step.wanted.mean - step.got.mean
+            for step in quantized_steps(result.graph, reference.graph, images, context.progress, "correcting"):
+                shift = step.wanted().mean - step.got().mean
                 step.apply(torch.ones(()), shift)
                 layers.append({"layer": step.name, "largest_shift": float(shift.abs().max())})
         record = Record(

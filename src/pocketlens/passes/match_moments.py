@@ -10,7 +10,7 @@ from torch import Tensor
 from pocketlens.errors import ConfigError
 from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
-from pocketlens.models.frontier import Step, quantized_steps
+from pocketlens.models.frontier import Moments, QuantizedLayer, quantized_steps
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 
@@ -54,9 +54,10 @@ class MatchMoments:
         result = clone(model)
         layers = []
         with torch.inference_mode():
-            for step in quantized_steps(result.graph, reference.graph, images, context.progress):
-                gain = self._gain(step)
-                shift = step.wanted.mean - step.got.mean * gain
+            for step in quantized_steps(result.graph, reference.graph, images, context.progress, "matching"):
+                wanted, got = step.wanted(), step.got()
+                gain = self._gain(step.layer, wanted, got)
+                shift = wanted.mean - got.mean * gain
                 step.apply(gain, shift)
                 layers.append(
                     {
@@ -75,10 +76,10 @@ class MatchMoments:
         )
         return PassResult(result, record)
 
-    def _gain(self, step: Step) -> Tensor:
+    def _gain(self, layer: QuantizedLayer, wanted: Moments, got: Moments) -> Tensor:
         """One a weight scale: (channels,), or () from the pooled spread where the layer has one scale."""
-        wanted, got = step.wanted.std, step.got.std
-        if step.layer.weight_scale.dim() == 0:
-            wanted, got = wanted.square().sum().sqrt(), got.square().sum().sqrt()
-        gain = torch.nan_to_num(wanted / got, nan=1.0, posinf=1.0)
+        spread, own = wanted.std, got.std
+        if layer.weight_scale.dim() == 0:
+            spread, own = spread.square().sum().sqrt(), own.square().sum().sqrt()
+        gain = torch.nan_to_num(spread / own, nan=1.0, posinf=1.0)
         return gain.clamp(1 - self.limit, 1 + self.limit)

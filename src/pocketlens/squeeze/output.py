@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pocketlens.bundle.archive import write_bundle
+from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.bundle.whitening import Whitening
 from pocketlens.scheme_json import scheme_to_json
 from pocketlens.types import Artifact, Data, Json, Measurement, Profile
 
@@ -22,6 +24,8 @@ def write(
     recipe: Json,
     baseline: Json,
     profile: Json,
+    confidence: Confidence | None = None,
+    whitening: Whitening | None = None,
     force: bool,
 ) -> int:
     """Write a bundle of `graphs`, which share one blob of weights; return its bytes."""
@@ -52,6 +56,8 @@ def write(
         baseline=baseline,
         target=profile,
         members=members,
+        confidence=confidence,
+        whitening=whitening,
         force=force,
     )
 

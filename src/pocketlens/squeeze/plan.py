@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pocketlens import recipe as recipes
+from pocketlens.bundle.confidence import Confidence
 from pocketlens.errors import OutputError
 from pocketlens.report.data import Stage
 from pocketlens.types import Json, Measurement, Model, Profile, Target, Verdict
@@ -58,6 +59,8 @@ class Squeezed:
         verdicts: one a graph.
         recipe: bound.
         profile: of the device.
+        confidence: how the preferred graph's logits become confidences.
+        embedding: lengths of a graph's embedding and of the vector that the bundle makes of it; None without one.
         seconds: {"total", "passes", "lower", "measure" ...}.
     """
 
@@ -71,6 +74,8 @@ class Squeezed:
     verdicts: tuple[Verdict, ...]
     recipe: recipes.Chain
     profile: Profile
+    confidence: Confidence
+    embedding: tuple[int, int] | None
     seconds: dict[str, float]
 
     @property
@@ -96,6 +101,8 @@ class Squeezed:
                 "cpu": self.profile.cpu,
                 "scheme": self.profile.scheme.name if self.profile.scheme else None,
             },
+            "confidence": self.confidence.to_json(),
+            "embedding": self.embedding and dict(zip(("features", "dimensions"), self.embedding, strict=True)),
             "bundle": str(self.bundle),
             "report": str(self.report),
             "seconds": self.seconds["total"],

@@ -17,6 +17,8 @@ from pocketlens.models.compare import layer_errors
 from pocketlens.report import html
 from pocketlens.report.data import ReportData
 from pocketlens.squeeze import output
+from pocketlens.squeeze.confidence import fit_confidence
+from pocketlens.squeeze.embedding import fit_whitening
 from pocketlens.squeeze.graphs import lower_graphs
 from pocketlens.squeeze.measurements import Snapshot, measure_graphs, measure_stages, preferred_graph
 from pocketlens.squeeze.photos import compare_photos
@@ -85,8 +87,12 @@ def run(
             stages = measure_stages(original, snapshots, data, plan, work, progress)
         for note in output.skipped_notes(data):
             say(note)
-        with clock("profile layers"):
+        with clock("calibrate"):
             best = next(a for a in graphs if a.name == preferred_graph(measured, plan.threads[0]))
+            assert data.calibration is not None
+            confidence = fit_confidence(best, data.validation or data.calibration, plan.target)
+            whitening = fit_whitening(best, final.graph, data.calibration, plan.target)
+        with clock("profile layers"):
             assert data.test is not None
             photos = compare_photos(original, best, plan.target, data.test)
             times = {a.name: plan.target.layer_times(a) for a in (original, *graphs)}
@@ -100,6 +106,8 @@ def run(
                 recipe=recipes.to_json(recipe),
                 baseline=flat(baseline),
                 profile=output.profile_json(profile),
+                confidence=confidence,
+                whitening=whitening,
                 force=plan.force,
             )
         measured = tuple(replace(m, size_bytes=size) for m in measured)
@@ -115,6 +123,8 @@ def run(
             verdicts=verdicts,
             recipe=recipe,
             profile=profile,
+            confidence=confidence,
+            embedding=None if whitening is None else (whitening.features, whitening.dimensions),
             seconds=clock.total(),
         )
         html.write(_report(squeezed, model, data, plan, times, errors, photos), plan.report, force=plan.force)

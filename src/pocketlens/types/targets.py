@@ -143,7 +143,13 @@ class Target(Protocol):
     def outputs(
         self, artifact: Artifact, batches: Iterable[NDArray[np.float32]], threads: int = 2
     ) -> Iterator[NDArray[np.float32]]:
-        """Run batches through the artifact, streaming."""
+        """Run batches through the artifact, streaming; of its outputs only the logits."""
+        ...
+
+    def all_outputs(
+        self, artifact: Artifact, batches: Iterable[NDArray[np.float32]], threads: int = 2
+    ) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """Run batches through the artifact, streaming; "logits" and, where it has one, "embedding"."""
         ...
 
     def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:

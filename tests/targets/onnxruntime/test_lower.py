@@ -122,6 +122,20 @@ def test_a_weight_only_graph_runs_in_floats(
     assert not {"DequantizeLinear", "QuantizeLinear", "QLinearConv"} & set(operators)
 
 
+@pytest.mark.parametrize("name", ["tiny", "folded", "quantized", "weight_only"])
+def test_the_embedding_costs_no_operator(
+    name: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    optimised: Callable[[Artifact], dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = request.getfixturevalue(name)
+    operators = optimised(lower(model, "g", tmp_path))
+    monkeypatch.setattr("pocketlens.targets.onnxruntime.lower.with_embedding", lambda graph: None)
+    assert optimised(lower(model, "alone", tmp_path)) == operators
+
+
 def test_padding_becomes_the_convolutions_own(
     by_hand: Build, tmp_path: Path, optimised: Callable[[Artifact], dict[str, int]]
 ) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from pocketlens.errors import TargetError
 from pocketlens.models import vocabulary
 from pocketlens.models.cost import count_macs, count_parameters
+from pocketlens.models.embedding import with_embedding
 from pocketlens.ops import affine
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
@@ -43,7 +44,8 @@ _STORED = {"uint8": torch.uint8, "int8": torch.int8}
 def lower(model: Model, name: str, folder: Path) -> Artifact:
     """Write `model` as FOLDER/NAME.onnx with its large initializers in FOLDER/weights.bin.
 
-    A second graph lowered into the same folder shares the tensors that are equal.
+    A second graph lowered into the same folder shares the tensors that are equal. Its outputs are `logits` and, where
+    the network ends in a linear layer, `embedding`, what that layer reads: (n, features), float32.
 
     Args:
         model: a canonical graph.
@@ -51,8 +53,9 @@ def lower(model: Model, name: str, folder: Path) -> Artifact:
         folder: exists.
     Raises: TargetError naming the layer that cannot be lowered.
     """
-    graph = _exportable(model.graph)
-    proto = _export(graph, model)
+    both = with_embedding(model.graph)
+    outputs = ["logits"] if both is None else ["logits", "embedding"]
+    proto = _export(_exportable(both or model.graph), model, outputs)
     kinds = {vocabulary.kind(model.graph, node) for node in model.graph.graph.nodes}
     modules = dict(model.graph.named_modules())
     coded = [m for m in modules.values() if isinstance(m, _QUANTIZED)]
@@ -191,7 +194,7 @@ def _grid_before(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
     return leaf.scale if isinstance(leaf, QuantizeDequantize) else None
 
 
-def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
+def _export(graph: fx.GraphModule, model: Model, outputs: list[str]) -> onnx.ModelProto:
     example = torch.zeros(2, *model.spec.input_shape)
     program = None
     try:
@@ -202,7 +205,7 @@ def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["input"],
-                output_names=["logits"],
+                output_names=outputs,
                 custom_translation_table={
                     torch.ops.pocketlens.quantize_dequantize.default: _quantize_dequantize,
                     torch.ops.pocketlens.dequantize.default: _dequantize,
@@ -216,7 +219,7 @@ def _export(graph: fx.GraphModule, model: Model) -> onnx.ModelProto:
     except Exception as error:
         where = _culprit(error, program, model.graph)
         raise TargetError(
-            f"ONNX Runtime cannot take {where} of {model.spec.name}, put other operations there: {_cause(error)}"
+            f"ONNX cannot express {where} of {model.spec.name}, put other operations there: {_cause(error)}"
         ) from error
 
 

@@ -1,16 +1,12 @@
 """What this machine reaches at best, in the runtime itself: the ceilings of the roofline."""
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-_SIDE = 512
+from pocketlens.targets.peak import best_time, copy_bandwidth
 
-_LARGEST_COPY = 2**29
-"""Bytes; enough for the largest caches of today without crowding a small machine."""
+_SIDE = 512
 
 
 def measured_peak(last_cache_bytes: int) -> dict[str, float]:
@@ -22,7 +18,7 @@ def measured_peak(last_cache_bytes: int) -> dict[str, float]:
     return {
         "fp32_gmacs": _product("MatMul", np.float32),
         "int8_gmacs": _product("MatMulInteger", np.int8),
-        "bandwidth_gbs": _copy(last_cache_bytes),
+        "bandwidth_gbs": copy_bandwidth(last_cache_bytes),
     }
 
 
@@ -45,23 +41,4 @@ def _product(operator: str, weight: type[np.generic]) -> float:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return _SIDE**3 / _best(lambda: session.run(None, {"x": x}), seconds=0.3) / 1e9
-
-
-def _copy(last_cache_bytes: int) -> float:
-    """Gigabytes a second, read and written, of a copy beyond the caches."""
-    size = min(max(4 * last_cache_bytes, 64 * 2**20), _LARGEST_COPY)
-    source = np.ones(size // 8)
-    target = np.empty_like(source)
-    return 2 * source.nbytes / _best(lambda: np.copyto(target, source), seconds=0.3) / 1e9
-
-
-def _best(run: Callable[[], object], seconds: float) -> float:
-    """The shortest time of one call, repeated for about `seconds`."""
-    run()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
-    return best
+    return _SIDE**3 / best_time(lambda: session.run(None, {"x": x}), seconds=0.3) / 1e9

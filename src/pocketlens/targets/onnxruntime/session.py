@@ -1,6 +1,6 @@
 """Open and run an ONNX file in ONNX Runtime, on the CPU. Free of torch: this half ships to the device."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ _ERRORS_ONLY = 3
 
 
 class Session:
-    """An open model: one input of images, one output that counts.
+    """An open model: one input of images, the first output is the answer.
 
     Args:
         session: ONNX Runtime's.
@@ -40,7 +40,7 @@ class Session:
         self._name = name
         self._input = inputs[0].name
         self._dtype = _DTYPES[inputs[0].type]
-        self._output = session.get_outputs()[0].name
+        self._outputs = tuple(output.name for output in session.get_outputs())
 
     def run(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Compute the first output.
@@ -50,16 +50,29 @@ class Session:
         Returns: (n, ...), float32.
         Raises: TargetError when the shape does not fit or the runtime fails.
         """
+        return self._compute(self._outputs[:1], images)[0]
+
+    def run_all(self, images: "NDArray[np.float32]") -> "dict[str, NDArray[np.float32]]":
+        """Compute every output.
+
+        Args:
+            images: as for `run`.
+        Returns: by name, "logits" and, where the network ends in a linear layer, "embedding"; each (n, ...), float32.
+        Raises: TargetError as `run` does.
+        """
+        return dict(zip(self._outputs, self._compute(self._outputs, images), strict=True))
+
+    def _compute(self, names: Sequence[str], images: "NDArray[np.float32]") -> "list[NDArray[np.float32]]":
         feed = {self._input: np.ascontiguousarray(images, self._dtype)}
         try:
-            output = self._session.run([self._output], feed)[0]
+            outputs = self._session.run(list(names), feed)
         except Exception as error:  # its exceptions share no base but Exception
             shape = self._session.get_inputs()[0].shape
             raise TargetError(
                 f"{self._name}: running images of shape {images.shape} failed, the model takes {shape}: "
                 f"{_first_line(error)}"
             ) from error
-        return np.asarray(output, np.float32)
+        return [np.asarray(output, np.float32) for output in outputs]
 
     def end_profiling(self) -> Path:
         """Stop the profile that `profile_prefix` started; returns its JSON file."""

@@ -4,18 +4,18 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import onnxruntime
 
-from pocketlens.targets.cache import remembered
-from pocketlens.targets.onnxruntime.race import race
-from pocketlens.targets.onnxruntime.schemes import SCHEMES
+from pocketlens.targets.onnxruntime.schemes import SCHEMES, likely
 from pocketlens.targets.onnxruntime.session import open_session
-from pocketlens.targets.probe import Hardware, hardware
+from pocketlens.targets.probe import Hardware
+from pocketlens.targets.profiled import probed_profile
+from pocketlens.targets.race import race
 from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
 
 if TYPE_CHECKING:
@@ -36,19 +36,7 @@ class OnnxRuntime:
         Args:
             refresh: probe again instead of remembering what this device with this runtime gave before.
         """
-        machine = hardware()
-        runtime = f"onnxruntime {onnxruntime.__version__}"
-        fingerprint = {**asdict(machine), "runtime": runtime, "probe": 2}
-        probed = remembered("onnxruntime-probe", fingerprint, lambda: _probe(machine), refresh=refresh)
-        return Profile(
-            device="this",
-            runtime=runtime,
-            scheme=SCHEMES[probed["scheme"]],
-            probe=probed["figures"],
-            channel_multiple=_lanes(machine.instructions),
-            peak=probed["peak"],
-            **asdict(machine),
-        )
+        return probed_profile(f"onnxruntime {onnxruntime.__version__}", SCHEMES, _probe, _lanes, refresh=refresh)
 
     def lower(self, model: Model, name: str, folder: Path) -> Artifact:
         """Write FOLDER/NAME.onnx and FOLDER/weights.bin; see `lower.lower`."""
@@ -63,6 +51,14 @@ class OnnxRuntime:
         session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
         for batch in batches:
             yield session.run(batch)
+
+    def all_outputs(
+        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
+    ) -> "Iterator[dict[str, NDArray[np.float32]]]":
+        """Run batches through the artifact, streaming; every output by its name."""
+        session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
+        for batch in batches:
+            yield session.run_all(batch)
 
     def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:
         """Time artifacts against one another; see `race.race`."""
@@ -87,9 +83,13 @@ class OnnxRuntime:
 
 def _probe(machine: Hardware) -> Json:
     from pocketlens.targets.onnxruntime.peak import measured_peak
-    from pocketlens.targets.onnxruntime.scheme_probe import probe_schemes
+    from pocketlens.targets.scheme_probe import probe_schemes
 
-    probed = probe_schemes(machine.instructions)
+    probed = probe_schemes(
+        SCHEMES,
+        likely(machine.instructions),
+        lambda network: open_session(network.onnx(), None, {}, 1, spinning=False),
+    )
     peak = measured_peak(max(machine.caches_bytes.values(), default=0))
     return {"scheme": probed.scheme.name, "figures": probed.figures, "peak": peak}
 

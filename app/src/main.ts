@@ -1,0 +1,5 @@
+/** Where the app begins. */
+import { confinePage } from './install/confine.ts';
+import './ui/app.ts';
+
+confinePage();

@@ -1,0 +1,101 @@
+/**
+ * Does in Node what the app does in a browser, for comparison with Python: tests/app/test_vectors.py bundles this file,
+ * writes jobs, and reads what came of them.
+ *
+ * node run.mjs FOLDER: reads FOLDER/jobs.json, writes FOLDER/results.json and the files that jobs name.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { openBundle } from '../../src/bundle/open.ts';
+import type { Preprocessing } from '../../src/bundle/manifest.ts';
+import type { Region, Way } from '../../src/engine/protocol.ts';
+import { Recognizer } from '../../src/engine/recognizer.ts';
+import { failureOf } from '../../src/failure.ts';
+import { readGallery, writeGallery } from '../../src/recognition/gallery-file.ts';
+import { Matcher } from '../../src/recognition/matcher.ts';
+import { plainRows } from '../../src/recognition/search.ts';
+import { simdRows } from '../../src/recognition/search-simd.ts';
+import { cut } from '../../src/vision/cut.ts';
+import { normalise, normaliseTable } from '../../src/vision/normalise.ts';
+import { planOf } from '../../src/vision/plan.ts';
+import { PlainResizer } from '../../src/vision/resize.ts';
+import { SimdResizer } from '../../src/vision/resize-simd.ts';
+
+interface Picture {
+  /** A file of RGBA pixels. */
+  pixels: string;
+  width: number;
+  height: number;
+}
+
+type Job =
+  | ({ task: 'preprocess'; region: Region | null; preprocessing: Preprocessing; simd: boolean; out: string } & Picture)
+  | ({ task: 'look'; bundle: string; way: Way; embedding: boolean } & Picture)
+  | { task: 'bundle'; bundle: string }
+  | { task: 'gallery'; gallery: string; out: string }
+  | { task: 'search'; gallery: string; vector: number[]; count: number; simd: boolean };
+
+const [, , folder, app] = process.argv as [string, string, string, string];
+const bytes = (name: string) => new Uint8Array(readFileSync(resolve(folder, name)));
+const simdResizer = await SimdResizer.of(new Uint8Array(readFileSync(resolve(app, 'src/vision/resize.wasm'))));
+const search = await WebAssembly.compile(new Uint8Array(readFileSync(resolve(app, 'src/recognition/search.wasm'))));
+const runtime = resolve(app, 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded');
+
+function picture({ pixels }: Picture): Uint8ClampedArray {
+  return new Uint8ClampedArray(bytes(pixels).buffer);
+}
+
+async function run(job: Job): Promise<unknown> {
+  switch (job.task) {
+    case 'preprocess': {
+      const plan = planOf(job, job.region, job.preprocessing);
+      const resizer = job.simd ? simdResizer : new PlainResizer();
+      const [height, width] = job.preprocessing.crop;
+      const input = new Float32Array(3 * height * width);
+      const resized = resizer.resize(cut(picture(job), job.width, plan.source), plan);
+      normalise(resized, width, height, normaliseTable(job.preprocessing, 'float32'), input);
+      writeFileSync(resolve(folder, job.out), new Uint8Array(input.buffer));
+      return null;
+    }
+    case 'look': {
+      const kernels = { resizer: simdResizer, makeRows: await simdRows(search) };
+      const wasm = bytes(`${runtime}.wasm`).buffer;
+      const recognizer = await Recognizer.open(
+        bytes(job.bundle).buffer,
+        wasm,
+        `file://${runtime}.mjs`,
+        job.way,
+        kernels,
+      );
+      const plan = recognizer.plan(job, null);
+      const wants = { topK: 5, logits: true, embedding: job.embedding };
+      const look = await recognizer.look(cut(picture(job), job.width, plan.source), plan, wants, 0);
+      return { ...look, logits: [...look.logits!], embedding: look.embedding && [...look.embedding] };
+    }
+    case 'bundle': {
+      const bundle = await openBundle(bytes(job.bundle));
+      for (const path of Object.keys(bundle.manifest.members)) await bundle.read(path);
+      return bundle.manifest;
+    }
+    case 'gallery': {
+      const gallery = await readGallery(bytes(job.gallery).buffer);
+      writeFileSync(resolve(folder, job.out), await writeGallery(gallery));
+      return { ...gallery, vectors: [...gallery.vectors] };
+    }
+    case 'search': {
+      const gallery = await readGallery(bytes(job.gallery).buffer);
+      const matcher = new Matcher(gallery, job.simd ? await simdRows(search) : plainRows);
+      return matcher.search(Float32Array.from(job.vector), job.count);
+    }
+  }
+}
+
+const results: unknown[] = [];
+for (const job of JSON.parse(readFileSync(resolve(folder, 'jobs.json'), 'utf8')) as Job[]) {
+  try {
+    results.push({ ok: await run(job) });
+  } catch (thrown) {
+    results.push({ failure: failureOf(thrown) });
+  }
+}
+writeFileSync(resolve(folder, 'results.json'), JSON.stringify(results));

@@ -1,0 +1,125 @@
+"""From an ONNX file to a canonical graph."""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import numpy_helper
+from torch import fx
+
+from pocketlens.errors import ConfigError, ModelError, UnsupportedModelError
+from pocketlens.models.assembly import Assembly, Known, Value
+from pocketlens.models.onnx.file import OnnxFile, open_onnx
+from pocketlens.models.onnx.folding import fold
+from pocketlens.models.onnx.operator import Operator
+from pocketlens.models.onnx.table import OPERATORS
+from pocketlens.models.onnx.verify import verify
+
+_FAILURES = (
+    *(RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError),
+    *(NotImplementedError, StopIteration),
+)
+"""What a builder, torch's shape rules or the reference evaluator raise over attributes that make no sense."""
+
+
+def import_onnx(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.GraphModule, tuple[int, int, int]]:
+    """The canonical graph of an ONNX file, found to give the same output as ONNX Runtime.
+
+    Args:
+        path: of the file; weights outside it lie in the same folder.
+        size: (height, width) of the input, where the file leaves it open.
+    Returns: the graph, the batch left open, and the (c, h, w) that it takes.
+    Raises: ModelError for an unsound file; UnsupportedModelError naming the node that cannot be expressed.
+    """
+    file = open_onnx(path)
+    shape = input_shape(file, path, size)
+    _infer_shapes(file, shape, path)
+    assembly = Assembly(shape, one_image=file.shape[0] == 1)
+    values: dict[str, Value] = {file.input: assembly.x}
+    for tensor in file.proto.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        values[tensor.name] = Known(array, array)
+    for node in file.proto.graph.node:
+        assembly.source = where = f"{path}: {node.op_type} ({node.name or node.output[0]})"
+        try:
+            values |= _build(node, values, file, assembly)
+        except (UnsupportedModelError, ModelError) as error:
+            raise type(error)(f"{where}: {error}") from error
+        except _FAILURES as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UnsupportedModelError(f"{where} does not fit what comes in: {reason}; export it again") from error
+    output = values[file.output]
+    if not isinstance(output, fx.Node):
+        raise UnsupportedModelError(f"{path}: the output {file.output!r} does not depend on the image")
+    graph = assembly.finish(output)
+    for parameter in graph.parameters():
+        parameter.requires_grad_(True)
+    verify(graph, file, shape, path)
+    return graph, shape
+
+
+def input_shape(file: OnnxFile, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """What the file says, completed by what the user says.
+
+    Raises: ConfigError where both are silent, or at odds.
+    """
+    _, channels, height, width = file.shape
+    for own, given in zip((height, width), size or (None, None), strict=True):
+        if own is None and given is None:
+            raise ConfigError(
+                f"{path} leaves its input size open; give it, for example --preprocessing imagenet:224"
+            )
+        if None not in (own, given) and own != given:
+            raise ConfigError(f"{path} takes images of {height} x {width}, the preprocessing makes {size}")
+    sides = size or (height or 0, width or 0)
+    return channels or 3, sides[0], sides[1]
+
+
+def _infer_shapes(file: OnnxFile, shape: tuple[int, int, int], path: Path) -> None:
+    """Let onnx check that all shapes fit, before anything is built."""
+    model = onnx.ModelProto()
+    model.CopyFrom(file.proto)
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    for value in model.graph.input:
+        if value.name == file.input:
+            for dim, side in zip(value.type.tensor_type.shape.dim[1:], shape, strict=True):
+                dim.dim_value = side
+    try:
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: its shapes do not fit an input {shape}: {reason}") from error
+
+
+def _build(
+    node: onnx.NodeProto, values: dict[str, Value], file: OnnxFile, assembly: Assembly
+) -> dict[str, Value]:
+    inputs = tuple(values[name] if name else None for name in node.input)
+    known = [value for value in inputs if not isinstance(value, fx.Node)]
+    if len(known) == len(inputs):
+        outputs: Any = fold(node, known, file.opset)
+    elif node.op_type in OPERATORS:
+        outputs = OPERATORS[node.op_type](_operator(node, inputs, file, assembly))
+    else:
+        raise UnsupportedModelError(
+            "no such operator in the canonical graph; replace it by others (docs/models.md lists what is read)"
+        )
+    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return dict(zip((name for name in node.output if name), outputs, strict=False))
+
+
+def _operator(
+    node: onnx.NodeProto, inputs: tuple[Value | None, ...], file: OnnxFile, assembly: Assembly
+) -> Operator:
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    weight = next((name for name in node.input if name.endswith(".weight")), "")
+    return Operator(
+        proto=node,
+        inputs=inputs,
+        attributes=attributes,
+        opset=file.opset,
+        assembly=assembly,
+        name=weight.removesuffix(".weight") or node.name or node.output[0],
+    )

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.importorskip("openvino", reason="openvino is not installed: pip install 'pocketlens[openvino]'")
