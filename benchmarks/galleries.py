@@ -21,14 +21,15 @@ import numpy as np
 
 from pocketlens.cli.console import Bars
 from pocketlens.datasets.folder import folder
-from pocketlens.runtime.gallery.build import backbone_of, build
-from pocketlens.runtime.gallery.evaluate import evaluate
+from pocketlens.runtime.gallery.build import backbone_of, build_gallery
+from pocketlens.runtime.gallery.evaluate import evaluate_gallery
 from pocketlens.runtime.gallery.examples import Examples, read_examples
 from pocketlens.runtime.gallery.gallery import Backbone, Entry, Gallery, codes
 from pocketlens.runtime.gallery.search import Index
 from pocketlens.runtime.recognizer import Recognizer
 from pocketlens.targets import load_target
 from pocketlens.targets.cache import cache_folder
+from pocketlens.tasks import wilson_interval
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -37,7 +38,7 @@ SHOTS = 5
 FIGURES = (
     "recall_at_1", "recall_at_5", "map", "accepted_recall_at_1", "false_accept_rate", "auroc", "recall_at_rate",
 )  # fmt: skip
-"""Of `evaluate`, those that the tables show."""
+"""Of `evaluate_gallery`, those that the tables show."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,15 @@ def grocery(bench: Bench) -> list[dict[str, object]]:
             "all train photos": [train],
         }
         for enrolled, galleries in draws.items():
-            found = [evaluate(build(examples, backbone, name="grocery")[0], test) for examples in galleries]
+            found = [
+                evaluate_gallery(build_gallery(examples, backbone, name="grocery")[0], test) for examples in galleries
+            ]
+            figures = mean(found, ("recall_at_1", "recall_at_5", "map"))
+            low, high = wilson_interval(round(figures["recall_at_1"] * found[0]["known"]), found[0]["known"])
             rows.append(
                 {"bundle": name, "enrolled": enrolled, "draws": len(found), "known": found[0]["known"]}
-                | mean(found, ("recall_at_1", "recall_at_5", "map"))
-                | {"recall_at_1_low": found[0]["recall_at_1_interval"][0]}
-                | {"recall_at_1_high": found[0]["recall_at_1_interval"][1]}
+                | figures
+                | {"recall_at_1_low": low, "recall_at_1_high": high}
             )
             print(rows[-1], flush=True)
     return rows
@@ -115,8 +119,8 @@ def landmarks(bench: Bench) -> list[dict[str, object]]:
         found = []
         for seed in bench.seeds:
             enrolled = only(drawn(train, SHOTS, seed), known)
-            gallery, _ = build(enrolled, backbone, name="landmarks", kind="landmarks")
-            found.append(evaluate(gallery, test))
+            gallery, _ = build_gallery(enrolled, backbone, name="landmarks", kind="landmarks")
+            found.append(evaluate_gallery(gallery, test))
         counts = {"known": found[0]["known"], "unseen": found[0]["unseen"]}
         rows.append({"enrolled": " ".join(known), "draws": len(found)} | counts | mean(found, FIGURES))
         print(rows[-1], flush=True)
@@ -145,7 +149,7 @@ def search(bench: Bench) -> list[dict[str, object]]:
         start = time.perf_counter()
         index.search(query)
         times.append((time.perf_counter() - start) * 1e3)
-    p10, median, p90 = np.percentile(times, (10, 50, 90))
+    p10, median, p90 = map(float, np.percentile(times, (10, 50, 90)))
     row = {"vectors": 50_000, "dimensions": 256, "searches": len(times)}
     print(row | {"p10_ms": p10, "median_ms": median, "p90_ms": p90}, flush=True)
     return [row | {"p10_ms": p10, "median_ms": median, "p90_ms": p90}]
@@ -168,7 +172,7 @@ def only(examples: Examples, classes: Sequence[str]) -> Examples:
     return Examples(classes=tuple(classes), vectors=examples.vectors[labels >= 0], labels=labels[labels >= 0])
 
 
-def mean(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, object]:
+def mean(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
     """The mean of figures over the draws."""
     return {name: float(np.mean([figures[name] for figures in found])) for name in names}
 

@@ -18,6 +18,7 @@ LAYERS = (
     ("measure", "runtime", "report", "passes"),
     ("stages", "verdict"),
     ("recipe",),
+    ("search",),
     ("squeeze",),
     ("server",),
     ("cli",),

@@ -29,7 +29,8 @@ export class FailureError extends Error {
 export function failureOf(thrown: unknown, code: Failure['code'] = 'runtime'): Failure {
   if (thrown instanceof FailureError) return thrown.failure;
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
-  // The words of V8, JavaScriptCore, SpiderMonkey and ONNX Runtime; none has a type of its own for it.
-  const memory = /out of memory|allocation failed|bad_alloc|could not allocate|invalid (array|typed array) length/i;
+  // The words of V8, JavaScriptCore, SpiderMonkey, Emscripten and ONNX Runtime; none has a type of its own for it.
+  const memory =
+    /out of memory|\boom\b|enlarge memory|allocation failed|bad_alloc|could not allocate|invalid (array|typed array) length/i;
   return { code: memory.test(detail) ? 'memory' : code, detail };
 }

@@ -18,6 +18,14 @@ declare const self: ServiceWorkerGlobalScope & { __WB_MANIFEST: (PrecacheEntry |
 /** `pocketlens app` puts the catalog's version here. */
 const SITE_VERSION = '__SITE_VERSION__';
 
+/** In all languages of the app: its texts are gone as well. */
+const WIPED = [
+  'The browser removed the files of this app to make room. Connect to the network once and open it again.',
+  'El navegador borró los archivos de la aplicación para hacer sitio. Conéctate una vez a la red y vuelve a abrirla.',
+  'Der Browser hat die Dateien der App gelöscht, um Platz zu schaffen. Bitte einmal ins Netz gehen und sie neu öffnen.',
+  'Le navigateur a supprimé les fichiers de l’application pour faire de la place. Connectez-vous une fois et rouvrez-la.',
+].join('\n\n');
+
 confineServiceWorker(self);
 
 const scope = new URL(self.registration.scope);
@@ -61,10 +69,33 @@ async function answer(request: Request): Promise<Response> {
   return kept(path || 'index.html');
 }
 
-/** A file of the app, from the cache alone. */
+/** A file of the app: from the cache, and from nowhere else as long as the cache is whole. */
 async function kept(path: string): Promise<Response> {
   const response = await shell.matchPrecache(path);
-  return secured(response ?? new Response('Not a file of this app.', { status: 404, statusText: 'Not Found' }));
+  if (response) return secured(response);
+  const lost = await wiped();
+  if (!lost.length) return secured(plain('Not a file of this app.', 404));
+  await Promise.all(lost.map(repair));
+  // Where the host has another version by now, its page asks for files that this one never had.
+  const fromHost = (): Promise<Response> => fetch(new URL(path, scope), { cache: 'no-store' });
+  return secured((await shell.matchPrecache(path)) ?? (await fromHost().catch(() => plain(WIPED, 503))));
+}
+
+/** Files of the app that the browser removed from its cache to make room. */
+async function wiped(): Promise<string[]> {
+  const urls = shell.getCachedURLs();
+  const found = await Promise.all(urls.map((url) => shell.matchPrecache(url)));
+  return urls.filter((_, place) => !found[place]);
+}
+
+async function repair(url: string): Promise<void> {
+  const response = await fetch(url, { cache: 'no-store' }).catch(() => null);
+  const key = shell.getCacheKeyForURL(url);
+  if (key && response?.ok) await (await caches.open(shell.strategy.cacheName)).put(key, response);
+}
+
+function plain(text: string, status: number): Response {
+  return new Response(text, { status, headers: { 'Content-Type': 'text/plain; charset=utf-8' } });
 }
 
 /** A response with the headers that isolate and confine whatever document or worker it becomes. */

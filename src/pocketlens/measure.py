@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pocketlens.errors import DataError
+from pocketlens.targets import load_target
 from pocketlens.targets.timing import ratio, spread
 from pocketlens.tasks import TASKS
 from pocketlens.types import (
@@ -78,7 +79,7 @@ def measure(
     Args:
         baseline: what fidelity and speed are compared with, the original in float.
         entrants: the others; artifact names must differ.
-        target: where the artifacts run.
+        target: where the artifacts run; one of another runtime on this machine runs there.
         images: the images fidelity is measured on; labels are used where they are known.
         plan: see MeasurePlan.
         progress: see types.Progress.
@@ -88,12 +89,10 @@ def measure(
     artifacts = [baseline, *(e.artifact for e in entrants)]
     figures = fidelity(artifacts, target=target, images=images, batch_size=plan.batch_size, progress=progress)
     races = [target.race(artifacts, race) for race in progress.track(plan.races(), "racing", len(plan.threads))]
-    profile = target.profile()
+    profiles = {name: runtime.profile() for name, runtime in _runtimes(artifacts, target).items()}
     downloads = [baseline.size_bytes, *(e.download_bytes or e.artifact.size_bytes for e in entrants)]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     conditions = {
-        "device": f"{profile.cpu}, {profile.cores} cores",
-        "runtime": profile.runtime,
         "batch": 1,
         "threads": list(plan.threads),
         "turns": plan.rounds,
@@ -103,7 +102,13 @@ def measure(
     }
     return tuple(
         _measurement(
-            artifact, downloads[i], figures[i], [(race[0], race[i]) for race in races], plan, profile, conditions
+            artifact,
+            downloads[i],
+            figures[i],
+            [(race[0], race[i]) for race in races],
+            plan,
+            profiles[artifact.target],
+            conditions,
         )
         for i, artifact in enumerate(artifacts)
     )
@@ -133,7 +138,8 @@ def fidelity(
         while True:
             yield current[size]
 
-    streams = [target.outputs(artifact, feed(artifact.spec.preprocessing)) for artifact in artifacts]
+    runtimes = _runtimes(artifacts, target)
+    streams = [runtimes[a.target].outputs(a, feed(a.spec.preprocessing)) for a in artifacts]
     total = -(-len(images) // batch_size)
     seen = 0
     together = zip(*(images.batches(size, batch_size) for size in sizes), strict=True)
@@ -179,8 +185,17 @@ def _measurement(
         speedup=speedup,
         load_ms=first.load_ms,
         roofline={} if single is None else _roofline(artifact, single.median, profile.peak),
-        conditions=conditions,
+        conditions={
+            "device": f"{profile.cpu}, {profile.cores} cores",
+            "runtime": profile.runtime,
+            **conditions,
+        },
     )
+
+
+def _runtimes(artifacts: Sequence[Artifact], target: Target) -> dict[str, Target]:
+    """Where each kind of artifact runs, by its target's name."""
+    return {a.target: target if a.target == target.name else load_target(a.target) for a in artifacts}
 
 
 def _roofline(artifact: Artifact, latency_ms: float, peak: Mapping[str, float]) -> dict[str, float]:

@@ -13,11 +13,24 @@ import torch
 from tests.cli.conftest import Cli, one_line
 from tests.conftest import SPEC
 
-from pocketlens.bundle.archive import open_bundle
+from pocketlens.bundle.archive import open_bundle, write_bundle
+from pocketlens.bundle.confidence import Confidence
 from pocketlens.models import store
 from pocketlens.types import Model
 
-KEYS = {"baseline", "result", "verdict", "target", "bundle", "report", "seconds", "graphs", "preferred"}
+KEYS = {
+    "baseline",
+    "result",
+    "verdict",
+    "target",
+    "bundle",
+    "report",
+    "seconds",
+    "graphs",
+    "preferred",
+    "confidence",
+    "embedding",
+}
 FIGURES = {"size_bytes", "top1", "top5", "latency_ms", "peak_memory_bytes", "agreement", "sqnr_db", "kl"}
 
 
@@ -79,6 +92,35 @@ def test_the_report_is_one_offline_file(squeezed: tuple[Path, dict, str]) -> Non
 def test_people_read_stderr_when_json_takes_stdout(squeezed: tuple[Path, dict, str]) -> None:
     assert "QuantizeStatic" in squeezed[2]
     assert "bundle tiny.lens" in squeezed[2]
+
+
+def test_confidence_and_embedding_are_told_and_shipped(squeezed: tuple[Path, dict, str]) -> None:
+    folder, result, said = squeezed
+    with open_bundle(folder / "tiny.lens") as bundle:
+        manifest = bundle.manifest
+    assert result["confidence"] == manifest.confidence.to_json()
+    assert result["confidence"]["temperature"] == 1.0  # 24 images are too few to tell
+    assert isinstance(result["confidence"]["unknown_below"], float)
+    assert result["embedding"] == {"features": 8, "dimensions": 8}
+    assert manifest.embedding is not None
+    assert "confidence at temperature 1.00, unknown where no logit reaches " in said
+    assert "embedding 8 -> 8" in said
+
+
+def test_what_is_unknown_is_said_before_the_best_guess(
+    squeezed: tuple[Path, dict, str], photos: Path, cli: Cli, tmp_path: Path
+) -> None:
+    with open_bundle(squeezed[0] / "tiny.lens") as bundle:
+        m = bundle.manifest
+        write_bundle(
+            tmp_path / "strict.lens",
+            spec=m.spec, graphs=m.graphs, preferred=m.preferred, recipe=m.recipe, baseline=m.baseline, target=m.target,
+            members={path: bundle.read(path) for path in m.members},
+            confidence=Confidence(unknown_below=1e6),
+        )  # fmt: skip
+    photo = next((photos / "cat").iterdir())
+    assert f"{photo.name}: unknown, perhaps " in cli("recognize", "strict.lens", photo).stdout
+    assert json.loads(cli("recognize", "strict.lens", photo, "--json").stdout)["images"][0]["unknown"] is True
 
 
 def test_the_bundle_is_recognised_inspected_benched_and_exported(

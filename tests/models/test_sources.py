@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tests.conftest import SHARED, SPEC, TinyNet
 from torch import nn
 
-from pocketlens.errors import ModelError, UnknownNameError, UnsupportedModelError, WeightsError
+from pocketlens.errors import ModelError, UnknownNameError, WeightsError
 from pocketlens.models import checkpoint, sources, store, zoo
 from pocketlens.types import Model
 
@@ -149,8 +149,8 @@ def test_nan_in_a_checkpoint_is_named(tmp_path: Path) -> None:
         ("efficientnet_lite9", UnknownNameError, "Did you mean 'efficientnet_lite"),
         ("timm:mobilenetv9", UnknownNameError, "mobilenet"),
         ("torchvision:nope", UnknownNameError, "mobilenet_v2"),
-        ("model.onnx", UnsupportedModelError, "not read yet"),
-        ("model.pt2", UnsupportedModelError, "not read yet"),
+        ("model.onnx", ModelError, "no model at model.onnx"),
+        ("model.pt2", ModelError, "no model at model.pt2"),
         ("a.lens", ModelError, "bundle"),
         ("no.such.module:f", ModelError, "cannot import"),
         ("os:getcwd", ModelError, "must return"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pocketlens.ops.whitening import OVERLOOKED, SHRINKAGE, whiten
+from pocketlens.ops.whitening import OVERLOOKED, whiten
 
 
 def test_by_hand() -> None:
@@ -9,7 +9,8 @@ def test_by_hand() -> None:
     features = np.array([[3.0, 1.0], [-3.0, 1.0], [3.0, -1.0], [-3.0, -1.0]]) + 7
     mean, rows = whiten(features, np.array([[2.0, 5.0], [-2.0, 5.0]]), 2)
     assert mean.tolist() == [7.0, 7.0]
-    wide, narrow = SHRINKAGE * 5 + (1 - SHRINKAGE) * np.array([9.0, 1.0])  # 5 is the mean variance
+    # The classifier reads 1 of 2 directions, so half way to the mean variance, 5: 7 and 3.
+    wide, narrow = 7.0, 3.0
     np.testing.assert_allclose(np.abs(rows), [[wide**-0.5, 0.0], [0.0, OVERLOOKED * narrow**-0.5]], atol=1e-12)
 
 
@@ -44,6 +45,23 @@ def test_what_the_classifier_reads_decides_what_is_alike() -> None:
         return float(np.linalg.norm(rows @ difference))
 
     assert length(np.eye(32)[0]) > 3 * length(np.eye(32)[20])
+
+
+def test_the_fewer_directions_are_read_the_more_is_shrunk() -> None:
+    """How much a direction with 10 times the variance of the others is narrowed."""
+    rng = np.random.default_rng(1)
+    features = rng.standard_normal((400, 8)) * np.array([10**0.5] + [1.0] * 7)
+    wide, others = np.eye(8)[0], np.eye(8)[1:]
+
+    def narrowed(classes: int) -> float:
+        _, rows = whiten(features, rng.standard_normal((classes, 8)), 8)
+        gram = rows.T @ rows
+        return float(wide @ gram @ wide / np.mean([other @ gram @ other for other in others]))
+
+    full, some, few = (narrowed(classes) for classes in (20, 7, 3))
+    assert full < some
+    assert full == pytest.approx((0.9 + 0.1 * 17 / 8) / (9 + 0.1 * 17 / 8), rel=0.2)
+    assert few > full
 
 
 def test_the_seed_decides() -> None:

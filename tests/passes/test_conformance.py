@@ -15,9 +15,12 @@ from pocketlens.types import Context, Model, Pass, Profile, Scheme
 
 BEFORE: dict[str, tuple[str, ...]] = {
     "FoldBatchNorm": (),
+    "EqualizeChannels": ("FoldBatchNorm",),
     "QuantizeStatic": ("FoldBatchNorm",),
     "CorrectBias": ("FoldBatchNorm", "QuantizeStatic"),
     "MatchMoments": ("FoldBatchNorm", "QuantizeStatic"),
+    "RoundAdaptively": ("FoldBatchNorm", "QuantizeStatic"),
+    "KeepFloat": ("FoldBatchNorm", "QuantizeStatic"),
     "PruneChannels": (),
     "PruneBlocks": (),
     "SparsifyChannels": (),

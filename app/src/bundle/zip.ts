@@ -16,6 +16,8 @@ export interface ZipEntry {
 
 const MAX_ENTRIES = 1000;
 const MAX_COMMENT = 0xffff;
+/** 6.3, the last version of the zip specification that added a feature. */
+const MAX_VERSION = 63;
 
 /** Layout of the fixed part of each record: its signature and its length. */
 const END = { signature: 0x06054b50, length: 22 };
@@ -92,6 +94,7 @@ function readEntry(file: Uint8Array<ArrayBuffer>, view: DataView, at: number, li
   if (flags & 1 || (method !== 0 && method !== 8)) {
     refuse(`member ${name} is encrypted or compressed by method ${method}; expected stored or deflated`);
   }
+  if (view.getUint8(at + 6) > MAX_VERSION) refuse(`member ${name} needs a newer kind of zip`);
   if (local + LOCAL.length > limit || view.getUint32(local, true) !== LOCAL.signature) refuse(`${name} is damaged`);
   const localName = local + LOCAL.length;
   const localLength = view.getUint16(local + 26, true);

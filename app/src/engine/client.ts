@@ -46,7 +46,7 @@ interface Waiting {
 /** How often a worker is looked after, and how many looks it may stay silent. A browser tells nobody that it killed
  * a worker for memory. Looks are counted, not seconds: a page that slept for an hour has not waited. */
 const TICK_MS = 1000;
-const PATIENCE_TICKS = 30;
+const PATIENCE_TICKS = 60;
 
 /**
  * An open model in a worker of its own. Every promise ends: when the worker dies, runs out of memory or falls

@@ -115,13 +115,19 @@ export class Recognizer {
     this.#matcher = new Matcher(gallery, this.kernels.makeRows);
   }
 
-  /** Run the model on its last input (at first: zeros); milliseconds of each run. */
+  /**
+   * Run the model on its last input (at first: zeros); milliseconds of each run.
+   *
+   * @throws FailureError "runtime" when it gives what is no number: half precision overflows on some GPUs, and such a
+   * way must not win a race.
+   */
   async time(runs: number): Promise<number[]> {
     const milliseconds: number[] = [];
     for (let run = 0; run < runs; run += 1) {
       const start = performance.now();
-      await this.session.run({ embedding: false });
+      const { logits } = await this.session.run({ embedding: false });
       milliseconds.push(performance.now() - start);
+      if (!logits.every(Number.isFinite)) throw new FailureError('runtime', 'the model gave NaN or an infinity here');
     }
     return milliseconds;
   }

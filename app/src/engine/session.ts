@@ -9,6 +9,11 @@ import type { Way } from './protocol.ts';
 const WEIGHTS_NAME = 'weights.bin';
 const EMBEDDING = 'embedding';
 
+/** A function that uses SIMD, without which the runtime does not start: browsers since 2021, Safari since 2023. */
+const SIMD_PROBE = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+);
+
 export interface Outputs {
   /** (classes,) */
   logits: Float32Array;
@@ -54,6 +59,9 @@ export class Session {
     { provider, threads }: Way,
     shape: readonly [number, number, number],
   ): Promise<Session> {
+    if (!WebAssembly.validate(SIMD_PROBE)) {
+      throw new FailureError('unsupported', 'expected a browser with WebAssembly SIMD, got an older one; update it');
+    }
     try {
       // Two entries, so that a phone that stays with wasm never loads what drives the GPU.
       const ort = provider === 'webgpu' ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm');
@@ -68,7 +76,10 @@ export class Session {
         // Errors only: at "warning" it prints a line for each node it moves to the CPU.
         logSeverityLevel: 3,
       };
-      return new Session(ort, await ort.InferenceSession.create(graph, options), shape);
+      const opened = await ort.InferenceSession.create(graph, options);
+      // It runs now, so its 14 MB need not lie in memory a second time.
+      delete ort.env.wasm.wasmBinary;
+      return new Session(ort, opened, shape);
     } catch (thrown) {
       throw asError(thrown, 'ONNX Runtime cannot open the graph');
     }

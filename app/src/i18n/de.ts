@@ -55,6 +55,7 @@ export const de: Dictionary = {
     'Die Verbindung ist weg. Was schon da ist, bleibt: sobald du wieder verbunden bist, geht es dort weiter.',
   startHost: 'Auf der Website fehlen Dateien, die sie verspricht. Versuche es in ein paar Minuten wieder.',
   startCorrupt: 'Eine Datei kam beschädigt an. Ein neuer Versuch holt sie noch einmal.',
+  startMissing: 'Der Browser hat Dateien gelöscht, die die App braucht. Ein neuer Versuch holt sie noch einmal.',
   startQuota:
     'Auf diesem Gerät ist zu wenig Platz: {size} fehlen noch. Schaffe welchen und versuche es wieder: es geht dort weiter, wo es aufgehört hat.',
   startNewer: 'Diese Website ist für eine neuere App gemacht. Schließe alle ihre Tabs und öffne sie neu.',
@@ -122,9 +123,9 @@ export const de: Dictionary = {
   shotsOther: '{count} Aufnahmen',
 
   language: 'Sprache',
-  languageAuto: 'Wie auf dem Gerät',
+  languageAuto: 'Automatisch',
   theme: 'Aussehen',
-  themeAuto: 'Wie auf dem Gerät',
+  themeAuto: 'Automatisch',
   themeLight: 'Hell',
   themeDark: 'Dunkel',
   haptics: 'Vibration',

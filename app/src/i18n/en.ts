@@ -53,6 +53,7 @@ export const en = {
   startOffline: 'The connection is gone. What is here already is kept: connect again and it goes on from there.',
   startHost: 'The site does not have the files that it promises. Try again in a few minutes.',
   startCorrupt: 'A file arrived damaged. Trying again fetches it anew.',
+  startMissing: 'The browser cleared files that the app needs. Trying again fetches them anew.',
   startQuota:
     'There is not enough room on this device: {size} more are needed. Free some, then try again: it goes on from where it stopped.',
   startNewer: 'This site is made for a newer app. Close all its tabs and open it again to update.',
@@ -123,9 +124,9 @@ export const en = {
 
   // Settings.
   language: 'Language',
-  languageAuto: 'As on this device',
+  languageAuto: 'Automatic',
   theme: 'Appearance',
-  themeAuto: 'As on this device',
+  themeAuto: 'Automatic',
   themeLight: 'Light',
   themeDark: 'Dark',
   haptics: 'Vibration',

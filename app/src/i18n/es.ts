@@ -53,6 +53,7 @@ export const es: Dictionary = {
   startOffline: 'Se perdió la conexión. Lo que ya está se conserva: al volver a conectarte, sigue desde ahí.',
   startHost: 'Al sitio le faltan archivos que anuncia. Inténtalo de nuevo en unos minutos.',
   startCorrupt: 'Un archivo llegó dañado. Al intentarlo de nuevo se descarga otra vez.',
+  startMissing: 'El navegador borró archivos que la app necesita. Al intentarlo de nuevo se descargan otra vez.',
   startQuota:
     'No hay suficiente espacio en este dispositivo: faltan {size}. Libera un poco e inténtalo de nuevo: sigue donde se quedó.',
   startNewer: 'Este sitio es para una app más nueva. Cierra todas sus pestañas y ábrelo otra vez para actualizar.',
@@ -119,9 +120,9 @@ export const es: Dictionary = {
   shotsOther: '{count} tomas',
 
   language: 'Idioma',
-  languageAuto: 'Como en el dispositivo',
+  languageAuto: 'Automático',
   theme: 'Apariencia',
-  themeAuto: 'Como en el dispositivo',
+  themeAuto: 'Automático',
   themeLight: 'Clara',
   themeDark: 'Oscura',
   haptics: 'Vibración',

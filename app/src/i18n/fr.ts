@@ -53,6 +53,7 @@ export const fr: Dictionary = {
   startOffline: 'La connexion est coupée. Ce qui est déjà là est gardé : une fois reconnecté, la suite reprend.',
   startHost: 'Il manque au site des fichiers qu’il annonce. Réessayez dans quelques minutes.',
   startCorrupt: 'Un fichier est arrivé endommagé. Un nouvel essai le télécharge à nouveau.',
+  startMissing: 'Le navigateur a effacé des fichiers nécessaires. Un nouvel essai les télécharge à nouveau.',
   startQuota:
     'Il n’y a pas assez de place sur cet appareil : il manque {size}. Libérez-en, puis réessayez : la suite reprend où elle s’est arrêtée.',
   startNewer:
@@ -121,9 +122,9 @@ export const fr: Dictionary = {
   shotsOther: '{count} vues',
 
   language: 'Langue',
-  languageAuto: 'Comme sur l’appareil',
+  languageAuto: 'Automatique',
   theme: 'Apparence',
-  themeAuto: 'Comme sur l’appareil',
+  themeAuto: 'Automatique',
   themeLight: 'Claire',
   themeDark: 'Sombre',
   haptics: 'Vibration',

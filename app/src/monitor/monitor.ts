@@ -23,6 +23,7 @@ export class Monitor {
   /** Since the row began: frames that the camera showed, and of these looked at. */
   private shown = 0;
   private taken = 0;
+  private began = 0;
   private rowBegan = 0;
   private told = 0;
   private battery: number | null = null;
@@ -37,7 +38,7 @@ export class Monitor {
   /** A frame is done. `shown` is how many the camera has shown since the last call. */
   record(timing: Timing, way: Way, shown: number): void {
     const at = this.clock();
-    if (this.frames.length === 0) this.rowBegan = this.told = at;
+    if (this.frames.length === 0) this.began = this.rowBegan = this.told = at;
     this.frames.push({ at, timing });
     this.shown += shown;
     this.taken++;
@@ -63,7 +64,7 @@ export class Monitor {
 
   private sample(way: Way, at: number, span: number): Sample {
     const recent = this.frames.filter((frame) => at - frame.at < span);
-    const seconds = Math.min(span, at - this.rowBegan) / 1000;
+    const seconds = Math.min(span, at - this.began) / 1000;
     const timings = recent.map((frame) => frame.timing);
     const stages = spreads(timings);
     const { began, times } = this.first!;

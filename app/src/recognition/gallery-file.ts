@@ -13,7 +13,7 @@ const SCHEMA_VERSION = 1;
 
 const MAX_DESCRIPTION_BYTES = 16 * 1024 ** 2;
 const MAX_VECTORS = 200_000;
-const MAX_DIMENSIONS = 4096;
+const MAX_DIMENSIONS = 256;
 const MAX_TEXT = 200;
 
 /**
@@ -58,7 +58,10 @@ async function read(file: Uint8Array<ArrayBuffer>): Promise<GalleryFile> {
     throw new FailureError('gallery', `expected a gallery (${DESCRIPTION} and ${VECTORS}), got a zip of ${names}`);
   }
   if (description.size > MAX_DESCRIPTION_BYTES) {
-    throw new FailureError('gallery', `${DESCRIPTION} unpacks to ${description.size} bytes, at most ${MAX_DESCRIPTION_BYTES} are allowed`);
+    throw new FailureError(
+      'gallery',
+      `${DESCRIPTION} unpacks to ${description.size} bytes, at most ${MAX_DESCRIPTION_BYTES} are allowed`,
+    );
   }
   const { hash, ...about } = readDescription(new Fields(parseStrict(await unzip(description)), DESCRIPTION));
   const count = about.entries.reduce((sum, entry) => sum + entry.vectors, 0);

@@ -5,7 +5,7 @@ import { confidence, say } from '../i18n/speech.ts';
 import type { Mode } from '../store/settings.ts';
 import { icons } from './icons.ts';
 import { properties } from './properties.ts';
-import type { Candidate, Reading } from './reading.ts';
+import { capital, type Candidate, type Reading } from './reading.ts';
 import { base, buttons } from './styles.ts';
 import { Watch } from './watch.ts';
 
@@ -51,9 +51,6 @@ export class AnswerCard extends LitElement {
         -webkit-box-orient: vertical;
         -webkit-line-clamp: 2;
         overflow: hidden;
-      }
-      .label::first-letter {
-        text-transform: uppercase;
       }
       .label.soft {
         font-weight: 600;
@@ -120,9 +117,6 @@ export class AnswerCard extends LitElement {
       li .bar::before {
         background: var(--muted);
         opacity: 0.7;
-      }
-      li .name::first-letter {
-        text-transform: uppercase;
       }
       li .value {
         color: var(--muted);
@@ -202,7 +196,7 @@ export class AnswerCard extends LitElement {
       case 'known': {
         const [answer] = reading.candidates as [Candidate, ...Candidate[]];
         return html`<span class="line"
-            ><span class="label" lang=${this.labelLanguage}>${answer.label}</span>
+            ><span class="label" lang=${this.labelLanguage}>${capital(answer.label)}</span>
             <span class="share">${confidence(answer.score)}</span>${toggle}</span
           >
           <span class="bar" ${properties({ '--share': answer.score })}></span>`;
@@ -212,7 +206,7 @@ export class AnswerCard extends LitElement {
 
   private guess({ label, score }: Candidate) {
     return html`<li>
-      <span class="name" lang=${this.labelLanguage}>${label}</span>
+      <span class="name" lang=${this.labelLanguage}>${capital(label)}</span>
       <span class="value">${confidence(score)}</span>
       <span class="bar" ${properties({ '--share': score })}></span>
     </li>`;

@@ -34,9 +34,8 @@ export class App extends LitElement {
 
   override render() {
     const phase = this.session.phase.value;
-    this.begun ||= phase.kind === 'ready';
-    if (this.begun && phase.kind !== 'failed' && phase.kind !== 'racing')
-      return html`<pocket-viewer .session=${this.session}></pocket-viewer>`;
+    this.begun = phase.kind === 'ready' || (this.begun && phase.kind !== 'failed');
+    if (this.begun) return html`<pocket-viewer .session=${this.session}></pocket-viewer>`;
     return html`<pocket-start .phase=${phase} @again=${() => void this.session.start()}></pocket-start>`;
   }
 }

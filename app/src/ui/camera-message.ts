@@ -37,7 +37,7 @@ export class CameraMessage extends LitElement {
         max-width: 24rem;
         pointer-events: auto;
       }
-      .icon {
+      .badge {
         display: grid;
         place-items: center;
         width: 4.5rem;
@@ -46,7 +46,7 @@ export class CameraMessage extends LitElement {
         border-radius: 50%;
         background: rgb(255 255 255 / 0.1);
       }
-      .icon svg {
+      .badge svg {
         width: 2rem;
         height: 2rem;
       }
@@ -97,7 +97,7 @@ export class CameraMessage extends LitElement {
   private message(icon: unknown, title: Key, way: Key, action: Key | null) {
     return html`
       <div class="message" role=${this.asking ? nothing : 'alert'}>
-        <div class="icon">${icon}</div>
+        <div class="badge">${icon}</div>
         <h2>${say(title)}</h2>
         <p>${say(way)}</p>
         ${

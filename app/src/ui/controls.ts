@@ -19,14 +19,14 @@ export class Controls extends LitElement {
         justify-items: center;
       }
       .round {
-        width: 3.25rem;
-        height: 3.25rem;
+        width: min(3.25rem, 72px);
+        height: min(3.25rem, 72px);
         background: var(--raised);
       }
       .shutter {
         position: relative;
-        width: 4.5rem;
-        height: 4.5rem;
+        width: min(4.5rem, 96px);
+        height: min(4.5rem, 96px);
         border-radius: 50%;
         border: 0.25rem solid var(--ink);
         padding: 0.25rem;

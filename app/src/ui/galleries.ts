@@ -1,5 +1,5 @@
 /** The things that the app knows by example: the site's, one's own, and imported ones. */
-import { html, LitElement, nothing } from 'lit';
+import { css, html, LitElement, nothing } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { say, sayCount } from '../i18n/speech.ts';
 import { readGallery, writeGallery } from '../recognition/gallery-file.ts';
@@ -15,7 +15,17 @@ import { Watch } from './watch.ts';
 
 @customElement('pocket-galleries')
 export class Galleries extends LitElement {
-  static override styles = [base, buttons, rows];
+  static override styles = [
+    base,
+    buttons,
+    rows,
+    css`
+      pocket-gallery-entries {
+        display: block;
+        margin-bottom: 1rem;
+      }
+    `,
+  ];
 
   @property({ attribute: false }) session!: Session;
   @property() kind: GalleryFile['kind'] = 'products';

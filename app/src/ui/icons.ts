@@ -3,8 +3,7 @@ import { html, svg, type SVGTemplateResult, type TemplateResult } from 'lit';
 
 const icon = (strokes: SVGTemplateResult): TemplateResult => html`
   <svg
-    width="24"
-    height="24"
+    class="icon"
     viewBox="0 0 24 24"
     fill="none"
     stroke="currentColor"

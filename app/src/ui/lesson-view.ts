@@ -85,8 +85,8 @@ export class LessonView extends LitElement {
         background: var(--raised);
       }
       .shoot {
-        width: 4.5rem;
-        height: 4.5rem;
+        width: min(4.5rem, 96px);
+        height: min(4.5rem, 96px);
         border: 0.25rem solid var(--accent);
         border-radius: 50%;
         padding: 0.25rem;

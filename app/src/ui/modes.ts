@@ -23,6 +23,7 @@ export class Modes extends LitElement {
       button {
         position: relative;
         flex: 1 1 auto;
+        min-height: min(3rem, 60px);
         padding: 0 0.375rem;
         font-size: 0.9375rem;
         letter-spacing: -0.012em;

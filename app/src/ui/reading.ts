@@ -78,3 +78,8 @@ export function sameAnswer(a: Reading, b: Reading): boolean {
   if (a.kind === 'known' && b.kind === 'known') return a.candidates[0]?.key === b.candidates[0]?.key;
   return a.kind === b.kind;
 }
+
+/** "espresso" -> "Espresso", as a heading begins; "iPod" and names stay as they are written. */
+export function capital(label: string): string {
+  return label === label.toLowerCase() ? label.charAt(0).toUpperCase() + label.slice(1) : label;
+}

@@ -2,7 +2,7 @@
 import { css, html, LitElement, nothing } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { deviceHere } from '../engine/device.ts';
-import { bytes, milliseconds, number, say } from '../i18n/speech.ts';
+import { bytes, milliseconds, number, percent, say } from '../i18n/speech.ts';
 import { webgpu, type ModelEntry } from '../install/catalog.ts';
 import type { Progress } from '../install/progress.ts';
 import type { Lap } from '../store/settings.ts';
@@ -60,6 +60,8 @@ export class SettingsModel extends LitElement {
     const { settings, catalog, model } = this.session;
     const entry = model.entry;
     if (!entry) return nothing;
+    const phase = this.session.phase.value;
+    const racing = phase.kind === 'racing' ? phase.progress : null;
     const laps = settings.value.races[entry.fingerprint]?.laps ?? [];
     return html`
       ${catalog.models.length > 1 ? this.models(catalog.models, entry) : nothing}
@@ -73,10 +75,14 @@ export class SettingsModel extends LitElement {
       </div>
       <p class="note">${say('wayNote')}</p>
       <div class="group">
-        <button class="row" @click=${() => void this.session.reopen({ race: 'wasm' })}>
-          <span class="name">${say('raceAgain')}<small>${say('raceAgainHint')}</small></span>
+        <button class="row" ?disabled=${racing !== null} @click=${() => void this.session.reopen({ race: 'wasm' })}>
+          <span class="name" role="status"
+            >${say('raceAgain')}<small
+              >${racing ? `${wayName(racing.trying)} · ${percent(racing.share)}` : say('raceAgainHint')}</small
+            ></span
+          >
         </button>
-        ${this.gpu()}
+        ${this.gpu(racing !== null)}
       </div>
       ${this.failed ? html`<p class="note" role="alert">${say('gpuFailed')}</p>` : nothing}
     `;
@@ -120,12 +126,12 @@ export class SettingsModel extends LitElement {
     ></label>`;
   }
 
-  private gpu() {
+  private gpu(racing: boolean) {
     const device = deviceHere();
     const runtime = webgpu(this.session.catalog);
     if (!runtime || !device.webgpu || device.ios) return nothing;
     const { fetching } = this;
-    return html`<button class="row" ?disabled=${fetching !== null} @click=${this.tryGpu}>
+    return html`<button class="row" ?disabled=${fetching !== null || racing} @click=${this.tryGpu}>
       <span class="name"
         >${say('tryGpu')}<small
           >${
@@ -150,6 +156,9 @@ export class SettingsModel extends LitElement {
     try {
       await this.session.installer.add([runtime], (progress) => (this.fetching = progress));
       await this.session.reopen({ race: 'webgpu' });
+      const { settings, model } = this.session;
+      const { laps } = settings.value.races[model.entry?.fingerprint ?? ''] ?? { laps: [] };
+      this.failed = !laps.some(({ way }) => way.provider === 'webgpu');
     } catch {
       this.failed = true;
     } finally {

@@ -10,8 +10,11 @@ import { base, buttons } from './styles.ts';
 import './viewfinder.ts';
 import { Watch } from './watch.ts';
 
-/** Room that the round buttons need above and below the viewfinder. */
-const MARGIN = 72;
+/** Room that the round buttons need above the viewfinder, and the zoom, where there is one, below. */
+const BUTTONS = 72;
+const EDGE = 20;
+/** How far a key moves it. */
+const STEP = 40;
 
 @customElement('pocket-stage')
 export class Stage extends LitElement {
@@ -35,6 +38,7 @@ export class Stage extends LitElement {
         object-fit: cover;
       }
       canvas.contain {
+        height: calc(100% - var(--covered));
         object-fit: contain;
         background: #0a0e0f;
       }
@@ -69,13 +73,17 @@ export class Stage extends LitElement {
 
   constructor() {
     super();
-    new Watch(this, () => [this.session.still, this.session.reading, this.session.camera.state]);
+    new Watch(this, () => [
+      this.session.looking.still,
+      this.session.looking.reading,
+      this.session.looking.camera.state,
+    ]);
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
     this.resized.observe(this);
-    this.session.regionOf = (frame) => this.regionOf(frame);
+    this.session.looking.regionOf = (frame) => this.regionOf(frame);
   }
 
   override disconnectedCallback(): void {
@@ -85,7 +93,9 @@ export class Stage extends LitElement {
 
   private get square() {
     const { width, height } = this.size;
-    const free = { x: 16, y: MARGIN, width: width - 32, height: height - this.covered - 2 * MARGIN };
+    const camera = this.session.looking.camera.state.value;
+    const below = camera.kind === 'live' && camera.lens.zoom ? BUTTONS : EDGE;
+    const free = { x: EDGE, y: BUTTONS, width: width - 2 * EDGE, height: height - this.covered - BUTTONS - below };
     // Very large text leaves little; the square then reaches under the buttons rather than vanish.
     const room = free.height < 96 ? { ...free, y: 8, height: Math.max(96, height - this.covered - 16) } : free;
     return viewfinder(room, this.chosen);
@@ -93,19 +103,29 @@ export class Stage extends LitElement {
 
   private regionOf(frame: Box): Region | null {
     if (this.size.width === 0) return null;
-    return regionUnder(this.square, this.size, frame, this.session.still.value?.fit ?? 'cover');
+    const fit = this.session.looking.still.value?.fit ?? 'cover';
+    const { width, height } = this.size;
+    return regionUnder(this.square, { width, height: fit === 'contain' ? height - this.covered : height }, frame, fit);
   }
 
   private choose(event: PointerEvent): void {
     if (event.detail > 1) return this.recentre();
     const { left, top } = this.getBoundingClientRect();
     this.chosen = { x: event.clientX - left, y: event.clientY - top };
-    void this.session.moved();
+    void this.session.looking.moved();
+  }
+
+  /** Move the viewfinder by a step, for those who use keys. */
+  nudge({ x, y }: Point): void {
+    const square = this.square;
+    const centre = { x: square.x + square.side / 2, y: square.y + square.side / 2 };
+    this.chosen = { x: centre.x + x * STEP, y: centre.y + y * STEP };
+    void this.session.looking.moved();
   }
 
   private recentre(): void {
     this.chosen = null;
-    void this.session.moved();
+    void this.session.looking.moved();
   }
 
   protected override willUpdate(): void {
@@ -114,7 +134,9 @@ export class Stage extends LitElement {
 
   override updated(changed: PropertyValues): void {
     super.updated(changed);
-    const still = this.session.still.value;
+    const still = this.session.looking.still.value;
+    // A photo made room for the panel: other pixels lie under the viewfinder.
+    if (changed.has('covered') && still?.fit === 'contain') void this.session.looking.moved();
     if (!still || !this.canvas || this.canvas.dataset.drawn === String(still.id)) return;
     this.canvas.dataset.drawn = String(still.id);
     this.canvas.width = still.bitmap.width;
@@ -124,7 +146,7 @@ export class Stage extends LitElement {
   }
 
   override render() {
-    const { still, reading, video } = this.session;
+    const { still, reading, video } = this.session.looking;
     return html`
       ${video}
       ${still.value ? html`<canvas class=${still.value.fit} role="img" aria-label=${say('stillPicture')}></canvas>` : ''}

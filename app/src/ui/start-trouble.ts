@@ -5,17 +5,12 @@ import { InstallError, type InstallCode } from '../install/install-error.ts';
 import type { Secured } from '../install/ready.ts';
 
 export type StartTrouble =
-  | Exclude<Secured['problem'], null>
-  | Exclude<InstallCode, 'missing' | 'stopped'>
-  | 'newer'
-  | 'no-model'
-  | 'memory'
-  | 'runtime';
+  Exclude<Secured['problem'], null> | Exclude<InstallCode, 'stopped'> | 'newer' | 'no-model' | 'memory' | 'runtime';
 
 /** What was thrown on the way to an open model, as what the page says. */
 export function troubleAtStart(error: unknown): StartTrouble {
   if (error instanceof InstallError) {
-    return error.code === 'missing' ? 'corrupt' : error.code === 'stopped' ? 'offline' : error.code;
+    return error.code === 'stopped' ? 'offline' : error.code;
   }
   if (error instanceof CatalogError) return error.code;
   if (error instanceof FailureError) {

@@ -18,6 +18,7 @@ const TROUBLES: Record<StartTrouble, Key> = {
   offline: 'startOffline',
   host: 'startHost',
   corrupt: 'startCorrupt',
+  missing: 'startMissing',
   quota: 'startQuota',
   newer: 'startNewer',
   'no-model': 'startNoModel',

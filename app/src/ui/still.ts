@@ -14,10 +14,9 @@ export interface Still {
 
 /** What is in a region of a still; the still stays as it is. */
 export async function readStill(
-  engine: Engine,
+  { engine, searching }: { engine: Engine; searching: boolean },
   { bitmap }: Still,
   region: Region | null,
-  searching: boolean,
 ): Promise<Reading | null> {
   // An engine closes the frames it is given, so it gets a copy.
   const look = await engine.look(await createImageBitmap(bitmap), region, { topK: TOP_K, logits: !searching });

@@ -27,6 +27,11 @@ export const base = css`
   svg {
     display: block;
   }
+  .icon {
+    flex: none;
+    width: 1.5rem;
+    height: 1.5rem;
+  }
   [hidden] {
     display: none !important;
   }

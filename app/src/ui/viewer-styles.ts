@@ -45,7 +45,7 @@ export const viewerStyles = css`
     left: 50%;
     transform: translateX(-50%);
   }
-  .panel {
+  .sheet {
     --over: 1;
     position: absolute;
     inset: auto 0 0;
@@ -64,21 +64,12 @@ export const viewerStyles = css`
     box-shadow: 0 -6px 32px rgb(0 0 0 / 0.18);
     overflow-y: auto;
   }
-  .panel > * {
+  .sheet > * {
     flex: none;
   }
   .brand,
   .private {
     display: none;
-  }
-  .things {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 0.5rem;
-    margin-top: 0.75rem;
-  }
-  .things .pill {
-    flex: 1 1 auto;
   }
   .toasts {
     position: fixed;
@@ -91,14 +82,15 @@ export const viewerStyles = css`
   /* A phone on its side: the picture left, the thumb right. */
   @media (orientation: landscape) and (max-height: 34.99rem) {
     pocket-stage {
-      inset-inline-end: 21rem;
+      inset-inline-end: clamp(20rem, 46%, 24rem);
     }
-    .panel {
+    .sheet pocket-panel {
+      flex: 1 0 auto;
+    }
+    .sheet {
       --over: 0;
       inset: 0 0 0 auto;
-      justify-content: space-between;
-      gap: 0.5rem;
-      width: 21rem;
+      width: clamp(20rem, 46%, 24rem);
       max-height: none;
       padding-left: 1rem;
       border-radius: 0;
@@ -111,9 +103,9 @@ export const viewerStyles = css`
   @media (min-width: 56rem) and (min-height: 35rem) {
     main {
       display: grid;
-      grid-template-columns: 1fr 24rem;
-      gap: 2rem;
-      padding: 1.25rem 2rem 1.25rem 1.25rem;
+      grid-template-columns: 1fr 25rem;
+      gap: 1.5rem;
+      padding: 1.25rem 1.5rem 1.25rem 1.25rem;
       background: var(--paper);
     }
     pocket-stage {
@@ -127,12 +119,12 @@ export const viewerStyles = css`
     .top {
       justify-content: flex-end;
     }
-    .panel {
+    .sheet {
       --over: 0;
       position: static;
       width: auto;
       max-height: none;
-      padding: 0;
+      padding: 0.5rem;
       gap: 1.25rem;
       border-radius: 0;
       background: none;
@@ -158,7 +150,7 @@ export const viewerStyles = css`
       margin-inline-start: auto;
       background: var(--raised);
     }
-    .answer {
+    .sheet pocket-panel {
       flex: 1 0 auto;
       padding-top: 1.5rem;
     }

@@ -1,49 +1,52 @@
-/** The main page: the picture, the answer under it, and the controls within the thumb's reach. */
+/** The main page: the picture, the panel under or beside it, and the sheets over both. */
 import { html, LitElement, nothing } from 'lit';
 import { customElement, property, query, state } from 'lit/decorators.js';
 import { confidence, say } from '../i18n/speech.ts';
 import { applyUpdate, checkDaily, onUpdate } from '../install/update.ts';
-import type { Mode } from '../store/settings.ts';
 import { Announcer } from './announcer.ts';
-import './answer.ts';
-import type { AnswerCard } from './answer.ts';
 import { Awake } from './awake.ts';
 import './camera-message.ts';
 import { kindOf } from './collection.ts';
-import './controls.ts';
 import './galleries.ts';
+import type { Point } from './geometry.ts';
 import { icons, mark } from './icons.ts';
-import type { Lesson } from './lesson.ts';
-import './lesson-view.ts';
-import './modes.ts';
-import type { Reading } from './reading.ts';
+import './panel.ts';
+import type { Panel } from './panel.ts';
+import { capital, type Reading } from './reading.ts';
 import type { Session } from './session.ts';
 import './settings-sheet.ts';
 import './stage.ts';
-import { download, stillFile } from './still.ts';
+import type { Stage } from './stage.ts';
 import { base, buttons } from './styles.ts';
 import './toast.ts';
 import { viewerStyles } from './viewer-styles.ts';
 import { Watch } from './watch.ts';
 import './zoom.ts';
 
-type OpenSheet = 'settings' | 'galleries' | null;
-
 const TOAST_MS = 6000;
+
+const ARROWS: Record<string, Point> = {
+  ArrowLeft: { x: -1, y: 0 },
+  ArrowRight: { x: 1, y: 0 },
+  ArrowUp: { x: 0, y: -1 },
+  ArrowDown: { x: 0, y: 1 },
+};
 
 @customElement('pocket-viewer')
 export class Viewer extends LitElement {
   static override styles = [base, buttons, viewerStyles];
 
   @property({ attribute: false }) session!: Session;
-  @state() private sheet: OpenSheet = null;
-  @state() private unfolded = false;
+  @state() private sheet: 'settings' | 'galleries' | null = null;
+  /** Pixels of the picture that the panel covers, as the picture takes them into account. */
   @state() private covered = 0;
   @state() private toast = '';
   @state() private updateReady = false;
+  /** What a screen reader says. */
   @state() private said = '';
-  @query('pocket-answer') private card!: AnswerCard;
-  @query('.panel') private panel!: HTMLElement;
+  @query('.sheet') private lower!: HTMLElement;
+  @query('pocket-panel') private panel!: Panel;
+  @query('pocket-stage') private stage!: Stage;
   private readonly awake = new Awake();
   private readonly wide = matchMedia('(min-width: 56rem) and (min-height: 35rem)');
   private readonly resized = new ResizeObserver(() => this.measure());
@@ -53,31 +56,27 @@ export class Viewer extends LitElement {
   constructor() {
     super();
     new Watch(this, () => {
-      const { reading, still, phase, settings, camera, lesson } = this.session;
-      return [reading, still, phase, settings, camera.state, lesson];
+      const { phase, settings, looking } = this.session;
+      return [phase, settings, looking.still, looking.camera.state];
     });
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    const { session } = this;
-    session.drawn = async () => {
-      await this.updateComplete;
-      await this.card.updateComplete;
-    };
+    const { looking, settings } = this.session;
     const redraw = () => this.requestUpdate();
     const key = (event: KeyboardEvent) => this.key(event);
     this.wide.addEventListener('change', redraw);
     window.addEventListener('keydown', key);
     this.ends = [
-      session.reading.subscribe((reading) => this.announcer.hear(reading)),
-      session.camera.state.subscribe(() => this.stayAwake()),
-      session.settings.subscribe(() => this.stayAwake()),
+      looking.reading.subscribe((reading) => this.announcer.hear(reading)),
+      looking.camera.state.subscribe(() => this.stayAwake()),
+      settings.subscribe(() => this.stayAwake()),
       onUpdate(() => (this.updateReady = true)),
       () => this.wide.removeEventListener('change', redraw),
       () => window.removeEventListener('keydown', key),
     ];
-    if (session.settings.value.cameraAgreed) void this.startCamera();
+    if (settings.value.cameraAgreed && looking.camera.state.value.kind === 'off') void this.startCamera();
     void checkDaily();
   }
 
@@ -88,31 +87,30 @@ export class Viewer extends LitElement {
   }
 
   protected override firstUpdated(): void {
-    this.resized.observe(this.panel);
+    this.resized.observe(this.lower);
   }
 
-  /** The sheet's height, as long as it is folded: what it covers when unfolded is only covered for a moment. */
   private measure(): void {
-    if (this.unfolded || this.session.still.value) return;
-    const over = getComputedStyle(this.panel).getPropertyValue('--over').trim() === '1';
-    this.covered = over ? this.panel.offsetHeight : 0;
+    if (!this.panel.displaces) return;
+    const over = getComputedStyle(this.lower).getPropertyValue('--over').trim() === '1';
+    this.covered = over ? this.lower.offsetHeight : 0;
   }
 
   private async startCamera(): Promise<void> {
     this.session.settings.change({ cameraAgreed: true });
-    await this.session.camera.start(this.session.settings.value.camera);
+    await this.session.looking.camera.start(this.session.settings.value.camera);
   }
 
   private stayAwake(): void {
-    void this.awake.keep(this.session.settings.value.keepAwake && this.session.camera.state.value.kind === 'live');
+    const live = this.session.looking.camera.state.value.kind === 'live';
+    void this.awake.keep(this.session.settings.value.keepAwake && live);
   }
 
   private announce(reading: Reading): void {
-    if (reading.kind === 'known') {
-      const [answer] = reading.candidates;
-      if (answer) this.said = `${answer.label}, ${confidence(answer.score)}`;
-      if (this.session.settings.value.haptics) navigator.vibrate?.(12);
-    } else if (reading.kind === 'unknown') this.said = say('unknown');
+    const [answer] = reading.kind === 'known' ? reading.candidates : [];
+    if (answer && this.session.settings.value.haptics) navigator.vibrate?.(12);
+    if (answer) this.said = `${capital(answer.label)}, ${confidence(answer.score)}`;
+    else if (reading.kind === 'unknown') this.said = say('unknown');
   }
 
   private notify(words: string): void {
@@ -121,43 +119,13 @@ export class Viewer extends LitElement {
   }
 
   private key(event: KeyboardEvent): void {
-    const busy = this.sheet !== null || event.composedPath().some((at) => at instanceof HTMLButtonElement);
-    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.composedPath().some((at) => at instanceof HTMLButtonElement || at instanceof HTMLInputElement);
+    if (this.sheet || typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === ' ') {
       event.preventDefault();
-      void this.shutter();
-    } else if (event.key === 'Escape' && this.session.still.value) this.session.thaw();
-  }
-
-  private choose({ detail: mode }: CustomEvent<Mode>): void {
-    this.toast = '';
-    if (mode === 'text') this.notify(say('textSoon'));
-    else if (mode !== this.session.settings.value.mode) void this.session.enter(mode);
-  }
-
-  private async shutter(): Promise<void> {
-    if (this.session.settings.value.haptics) navigator.vibrate?.(8);
-    if (this.session.still.value) {
-      this.unfolded = false;
-      this.session.thaw();
-    } else {
-      await this.session.freeze();
-      this.unfolded = true;
-    }
-  }
-
-  private async photo({ detail: file }: CustomEvent<File>): Promise<void> {
-    if (await this.session.openPhoto(file)) this.unfolded = true;
-    else this.notify(say('photoUnreadable'));
-  }
-
-  private async save(): Promise<void> {
-    const still = this.session.still.value;
-    if (still) download(await stillFile(still));
-  }
-
-  private async flip(): Promise<void> {
-    this.session.settings.change({ camera: await this.session.camera.next() });
+      void this.panel.shutter();
+    } else if (event.key === 'Escape' && this.session.looking.still.value) void this.panel.shutter();
+    else if (event.key in ARROWS) this.stage.nudge(ARROWS[event.key]!);
   }
 
   private async acceptUpdate(): Promise<void> {
@@ -166,19 +134,20 @@ export class Viewer extends LitElement {
     await applyUpdate().catch(() => this.notify(say('updateFailed')));
   }
 
-  private close = (): void => {
-    this.sheet = null;
-  };
+  private dismiss(): void {
+    if (this.updateReady) this.updateReady = false;
+    else this.toast = '';
+  }
 
   override render() {
-    const { session } = this;
-    const camera = session.camera.state.value;
-    const still = session.still.value !== null;
-    const { cameraAgreed } = session.settings.value;
-    const picture = still || (camera.kind === 'live' && !camera.still);
+    const { looking } = this.session;
+    const camera = looking.camera.state.value;
+    const still = looking.still.value !== null;
+    const bare = !still && (camera.kind !== 'live' || camera.still);
     return html`
       <main>
-        <pocket-stage .session=${session} .covered=${this.covered} ?bare=${!picture}>
+        <h1 class="visually-hidden">pocketlens</h1>
+        <pocket-stage .session=${this.session} .covered=${this.covered} ?bare=${bare}>
           <div class="top">
             ${
               camera.kind === 'live' && camera.lens.torch && !still
@@ -186,7 +155,7 @@ export class Viewer extends LitElement {
                     class="round glass"
                     aria-label=${say('torch')}
                     aria-pressed=${camera.torch}
-                    @click=${() => void session.camera.setTorch(!camera.torch)}
+                    @click=${() => void looking.camera.setTorch(!camera.torch)}
                   >
                     ${icons.torch}
                   </button>`
@@ -198,70 +167,38 @@ export class Viewer extends LitElement {
             still
               ? nothing
               : html`<pocket-camera-message
-                  .camera=${camera}
-                  ?asking=${!cameraAgreed}
-                  @start=${() => void this.startCamera()}
-                ></pocket-camera-message>`
+                    .camera=${camera}
+                    ?asking=${!this.session.settings.value.cameraAgreed}
+                    @start=${this.startCamera}
+                  ></pocket-camera-message>
+                  <pocket-zoom
+                    .camera=${camera}
+                    @zoom=${({ detail }: CustomEvent<number>) => void looking.camera.setZoom(detail)}
+                  ></pocket-zoom>`
           }
-          <pocket-zoom
-            .camera=${still ? { kind: 'off' } : camera}
-            @zoom=${({ detail }: CustomEvent<number>) => void session.camera.setZoom(detail)}
-          ></pocket-zoom>
         </pocket-stage>
-        <section class="panel" aria-label=${say('answer')}>
+        <section class="sheet" aria-label=${say('answer')}>
           <div class="brand"><span class="mark">${mark}</span> pocketlens ${this.settingsButton('wide')}</div>
-          ${session.lesson.value ? this.teaching(session.lesson.value) : this.looking(still)}
+          <pocket-panel
+            .session=${this.session}
+            ?roomy=${this.wide.matches}
+            @collection=${() => (this.sheet = 'galleries')}
+            @notice=${({ detail: words }: CustomEvent<string>) => this.notify(words)}
+          ></pocket-panel>
           <p class="private">${icons.lock} ${say('nothingLeaves')}</p>
         </section>
       </main>
       <div class="toasts">
         <pocket-toast
-          .words=${this.updateReady ? say('updateThere') : this.toast}
+          .words=${this.updateReady ? say('updateThere') : this.session.phase.value.kind === 'racing' ? say('racing') : this.toast}
           .action=${this.updateReady ? say('updateNow') : null}
           @act=${this.acceptUpdate}
-          @close=${() => (this.updateReady ? (this.updateReady = false) : (this.toast = ''))}
+          @close=${this.dismiss}
         ></pocket-toast>
       </div>
       <div class="visually-hidden" role="status" aria-live="polite">${this.said}</div>
       ${this.openSheet()}
     `;
-  }
-
-  private looking(still: boolean) {
-    const { session } = this;
-    const camera = session.camera.state.value;
-    const { mode } = session.settings.value;
-    return html`
-      <div class="answer">
-        <pocket-answer
-          .reading=${session.reading.value}
-          .mode=${mode}
-          ?expanded=${this.unfolded || this.wide.matches}
-          .foldable=${!this.wide.matches}
-          @fold=${() => (this.unfolded = !this.unfolded)}
-        ></pocket-answer>
-        ${kindOf(mode) ? this.collectionButtons() : nothing}
-      </div>
-      <pocket-modes .mode=${mode} @choose=${this.choose}></pocket-modes>
-      <pocket-controls
-        ?still=${still}
-        ?ready=${camera.kind === 'live'}
-        ?switchable=${camera.kind === 'live' && camera.cameras > 1}
-        @shutter=${this.shutter}
-        @photo=${this.photo}
-        @flip=${this.flip}
-        @save=${this.save}
-      ></pocket-controls>
-    `;
-  }
-
-  private teaching(lesson: Lesson) {
-    return html`<pocket-lesson
-      .lesson=${lesson}
-      .kind=${kindOf(this.session.settings.value.mode) ?? 'products'}
-      @keep=${({ detail: label }: CustomEvent<string>) => void this.session.endLesson(label)}
-      @cancel=${() => void this.session.endLesson(null)}
-    ></pocket-lesson>`;
   }
 
   private settingsButton(looks: string) {
@@ -270,29 +207,14 @@ export class Viewer extends LitElement {
     </button>`;
   }
 
-  private collectionButtons() {
-    const live = this.session.camera.state.value.kind === 'live';
-    return html`<div class="things">
-      <button class="pill" ?disabled=${!live} @click=${() => this.session.teach()}>
-        ${icons.plus} ${say('teach')}
-      </button>
-      <button class="pill" @click=${() => (this.sheet = 'galleries')}>${icons.collection} ${say('myThings')}</button>
-    </div>`;
-  }
-
   private openSheet() {
-    const { session } = this;
-    switch (this.sheet) {
-      case 'settings':
-        return html`<pocket-settings .session=${session} @close=${this.close}></pocket-settings>`;
-      case 'galleries':
-        return html`<pocket-galleries
-          .session=${session}
-          .kind=${kindOf(session.settings.value.mode) ?? 'products'}
-          @close=${this.close}
-        ></pocket-galleries>`;
-      case null:
-        return nothing;
+    const close = () => (this.sheet = null);
+    if (this.sheet === 'settings') {
+      return html`<pocket-settings .session=${this.session} @close=${close}></pocket-settings>`;
     }
+    const kind = kindOf(this.session.settings.value.mode);
+    return this.sheet === 'galleries' && kind
+      ? html`<pocket-galleries .session=${this.session} .kind=${kind} @close=${close}></pocket-galleries>`
+      : nothing;
   }
 }

@@ -1,6 +1,6 @@
 /** From a frame to pixels that can be read, of the part that is needed only. */
 import type { Region } from '../engine/protocol.ts';
-import { FailureError } from '../failure.ts';
+import { FailureError, failureOf } from '../failure.ts';
 
 /** How large a frame is as it is seen. Throws FailureError "frame" of one that is closed or empty. */
 export function sizeOf(frame: ImageBitmap | VideoFrame): { width: number; height: number } {
@@ -23,6 +23,7 @@ export class Grabber {
    * RGBA pixels of a part of a frame, transparent ones laid on white; valid until the next call.
    *
    * @param region whole pixels, within the frame as it is seen.
+   * @throws FailureError "frame" when it cannot be read (it is closed, or its camera went away), or "memory".
    */
   async grab(frame: ImageBitmap | VideoFrame, region: Region): Promise<Uint8ClampedArray> {
     if (this.#copies && 'copyTo' in frame && isPlain(frame)) {
@@ -32,7 +33,12 @@ export class Grabber {
         this.#copies = false;
       }
     }
-    return this.#draw(frame, region);
+    try {
+      return this.#draw(frame, region);
+    } catch (thrown) {
+      const { code, detail } = failureOf(thrown, 'frame');
+      throw new FailureError(code, `expected a frame that can be read, got none: ${detail}`, { cause: thrown });
+    }
   }
 
   async #copy(frame: VideoFrame, { x, y, width, height }: Region): Promise<Uint8ClampedArray> {

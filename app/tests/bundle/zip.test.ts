@@ -129,6 +129,7 @@ describe('a directory is refused', () => {
   test.each([
     ['encrypted', 8, 1],
     ['bzip2', 10, 12],
+    ['of a newer kind', 6, 64],
     ['of other names inside', 46, 'z'.charCodeAt(0)],
     ['that lie outside', 42, 255],
     ['longer than the file', 21, 255],

@@ -142,7 +142,7 @@ describe('a worker that is gone', () => {
     const { engine, channel } = await opened();
     const timing = engine.time(1);
     const rejected = expect(timing).rejects.toMatchObject({ code: 'memory' });
-    await vi.advanceTimersByTimeAsync(31_000);
+    await vi.advanceTimersByTimeAsync(61_000);
     await rejected;
     expect(channel.terminated).toBe(true);
   });
@@ -150,11 +150,11 @@ describe('a worker that is gone', () => {
   test('is not one that answers slowly', async () => {
     const { engine, channel } = await opened();
     const [first, second] = [engine.time(1), engine.time(1)];
-    await vi.advanceTimersByTimeAsync(25_000);
-    channel.reply({ kind: 'timed', id: channel.asked[1]!.id, milliseconds: [25_000] });
-    await vi.advanceTimersByTimeAsync(25_000);
-    channel.reply({ kind: 'timed', id: channel.asked[2]!.id, milliseconds: [25_000] });
-    expect([await first, await second]).toEqual([[25_000], [25_000]]);
+    await vi.advanceTimersByTimeAsync(50_000);
+    channel.reply({ kind: 'timed', id: channel.asked[1]!.id, milliseconds: [50_000] });
+    await vi.advanceTimersByTimeAsync(50_000);
+    channel.reply({ kind: 'timed', id: channel.asked[2]!.id, milliseconds: [50_000] });
+    expect([await first, await second]).toEqual([[50_000], [50_000]]);
     expect(vi.getTimerCount()).toBe(0);
   });
 });

@@ -9,7 +9,11 @@ test('vectors of any length become ones of length 127', () => {
 });
 
 test('what points nowhere gives zeros', () => {
-  for (const vector of [[0, 0], [NaN, 1], [Infinity, 1]]) {
+  for (const vector of [
+    [0, 0],
+    [NaN, 1],
+    [Infinity, 1],
+  ]) {
     expect([...quantizeVector(Float32Array.from(vector))]).toEqual([0, 0]);
   }
 });

@@ -1,8 +1,9 @@
 /**
- * Does in Node what the app does in a browser, for comparison with Python: tests/app/test_vectors.py bundles this file,
- * writes jobs, and reads what came of them.
+ * Does in Node what the app does in a browser, for comparison with Python: tests/app/conftest.py bundles this file, its
+ * tests write jobs and read what came of them.
  *
- * node run.mjs FOLDER: reads FOLDER/jobs.json, writes FOLDER/results.json and the files that jobs name.
+ * node run.mjs FOLDER APP WASM: reads FOLDER/jobs.json, writes FOLDER/results.json and the files that jobs name; the
+ * runtime comes from APP/node_modules, the app's own wasm from WASM.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -30,19 +31,32 @@ interface Picture {
 
 type Job =
   | ({ task: 'preprocess'; region: Region | null; preprocessing: Preprocessing; simd: boolean; out: string } & Picture)
-  | ({ task: 'look'; bundle: string; way: Way; embedding: boolean } & Picture)
+  | ({ task: 'look'; bundle: string; way: Way } & Picture)
   | { task: 'bundle'; bundle: string }
   | { task: 'gallery'; gallery: string; out: string }
   | { task: 'search'; gallery: string; vector: number[]; count: number; simd: boolean };
 
-const [, , folder, app] = process.argv as [string, string, string, string];
+const [, , folder, app, wasm] = process.argv as [string, string, string, string, string];
 const bytes = (name: string) => new Uint8Array(readFileSync(resolve(folder, name)));
-const simdResizer = await SimdResizer.of(new Uint8Array(readFileSync(resolve(app, 'src/vision/resize.wasm'))));
-const search = await WebAssembly.compile(new Uint8Array(readFileSync(resolve(app, 'src/recognition/search.wasm'))));
+const simdResizer = await SimdResizer.of(new Uint8Array(readFileSync(resolve(wasm, 'resize.wasm'))));
+const search = await WebAssembly.compile(new Uint8Array(readFileSync(resolve(wasm, 'search.wasm'))));
 const runtime = resolve(app, 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded');
 
 function picture({ pixels }: Picture): Uint8ClampedArray {
   return new Uint8ClampedArray(bytes(pixels).buffer);
+}
+
+const recognizers = new Map<string, Recognizer>();
+
+/** Each bundle and way is opened once. */
+async function opened(bundle: string, way: Way): Promise<Recognizer> {
+  const key = JSON.stringify([bundle, way]);
+  const kernels = { resizer: simdResizer, makeRows: await simdRows(search) };
+  const start = bytes(`${runtime}.wasm`).buffer;
+  const found =
+    recognizers.get(key) ?? (await Recognizer.open(bytes(bundle).buffer, start, `file://${runtime}.mjs`, way, kernels));
+  recognizers.set(key, found);
+  return found;
 }
 
 async function run(job: Job): Promise<unknown> {
@@ -58,17 +72,9 @@ async function run(job: Job): Promise<unknown> {
       return null;
     }
     case 'look': {
-      const kernels = { resizer: simdResizer, makeRows: await simdRows(search) };
-      const wasm = bytes(`${runtime}.wasm`).buffer;
-      const recognizer = await Recognizer.open(
-        bytes(job.bundle).buffer,
-        wasm,
-        `file://${runtime}.mjs`,
-        job.way,
-        kernels,
-      );
+      const recognizer = await opened(job.bundle, job.way);
       const plan = recognizer.plan(job, null);
-      const wants = { topK: 5, logits: true, embedding: job.embedding };
+      const wants = { topK: 5, logits: true, embedding: true };
       const look = await recognizer.look(cut(picture(job), job.width, plan.source), plan, wants, 0);
       return { ...look, logits: [...look.logits!], embedding: look.embedding && [...look.embedding] };
     }

@@ -54,6 +54,17 @@ def spec_from_json(data: object, where: str = "spec") -> ModelSpec:
     return spec
 
 
+def preprocessing_from_json(data: object, where: str) -> Preprocessing:
+    """The `preprocessing` of a spec alone.
+
+    Args:
+        data: parsed JSON of unknown origin.
+        where: its name in errors.
+    Raises: ConfigError naming the field that is missing, of a wrong type or out of range.
+    """
+    return _preprocessing(Fields(data, where))
+
+
 def _preprocessing(fields: Fields) -> Preprocessing:
     with fields:
         height, width = fields.integers("crop", 2, low=1, high=_LARGEST_SIDE)

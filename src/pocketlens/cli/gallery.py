@@ -49,8 +49,7 @@ def build(
 
     from pocketlens.cli.console import Console
     from pocketlens.errors import OutputError
-    from pocketlens.runtime.gallery.build import backbone_of
-    from pocketlens.runtime.gallery.build import build as enrol
+    from pocketlens.runtime.gallery.build import backbone_of, build_gallery
     from pocketlens.runtime.gallery.gallery import read_kind
     from pocketlens.runtime.gallery.gallery_file import write_gallery
     from pocketlens.runtime.recognizer import Recognizer
@@ -63,7 +62,7 @@ def build(
         examples = _read(console, recognizer, folder, per_class, seed)
         held_out = None if validation is None else _read(console, recognizer, validation)
         names = _labels(recognizer)
-    made, point = enrol(
+    made, point = build_gallery(
         examples,
         backbone,
         name=name or folder.resolve().name,
@@ -103,14 +102,14 @@ def evaluate(
     from rich.markup import escape
 
     from pocketlens.cli.console import Console
-    from pocketlens.runtime.gallery.evaluate import evaluate as figures_of
+    from pocketlens.runtime.gallery.evaluate import evaluate_gallery
     from pocketlens.tasks import LEVEL
 
     console = Console(as_json)
     with _opened(path, bundle, graph, threads) as (found, recognizer):
         examples = _read(console, recognizer, data)
         others = None if unseen is None else _read(console, recognizer, unseen)
-    figures = figures_of(found, examples, others, rate=false_accept_rate)
+    figures = evaluate_gallery(found, examples, others, rate=false_accept_rate)
     console.say(
         f"[bold]{escape(str(path))}[/]  {figures['known']} photos of its {figures['entries']} entries, "
         f"{figures['unseen']} of others; intervals at {LEVEL:.0%} confidence"

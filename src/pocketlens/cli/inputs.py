@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import Literal
 
 from pocketlens.errors import ConfigError, DataError
-from pocketlens.types import Data, ImageSet, Model, Target
+from pocketlens.types import Artifact, Data, ImageSet, Model, Target
 
 
-def load_model(name: str, weights: Path | None, classes: Path | None, data: Path | None = None) -> Model:
+def load_model(
+    name: str,
+    weights: Path | None,
+    classes: Path | None,
+    data: Path | None = None,
+    preprocessing: str | None = None,
+) -> Model:
     """The canonical graph of what the user named.
 
     Args:
@@ -15,12 +21,14 @@ def load_model(name: str, weights: Path | None, classes: Path | None, data: Path
         weights: a checkpoint, or None for what the source carries.
         classes: a text file with one class name a line, in output order.
         data: where class names are looked for when the model brings none: its class folders, sorted.
+        preprocessing: for .onnx and .pt2 files, see `pocketlens.models.stated`.
     """
     from dataclasses import replace
 
     from pocketlens.models import sources
 
-    model = sources.load(name, weights=weights, classes=read_classes(classes) if classes else None)
+    names = read_classes(classes) if classes else None
+    model = sources.load(name, weights=weights, classes=names, preprocessing=preprocessing)
     if not model.spec.class_ids and data is not None:
         from pocketlens.datasets.folder import class_folders
 
@@ -111,6 +119,39 @@ def load_target(name: str) -> Target:
     from pocketlens.targets import load_target as load
 
     return load(name)
+
+
+def load_targets(names: str) -> list[Target]:
+    """Runtimes from words like onnxruntime,openvino. Raises ConfigError where one stands twice."""
+    wanted = [name.strip() for name in names.split(",")]
+    if len(set(wanted)) != len(wanted):
+        raise ConfigError(f"--target names a runtime twice: {names!r}")
+    return [load_target(name) for name in wanted]
+
+
+def lower_bundle(path: Path, graph: str | None, target: Target, folder: Path, calibration: str) -> Artifact:
+    """A bundle's model in another runtime's file, under that runtime's own scheme.
+
+    Args:
+        path: the bundle.
+        graph: a name of its graphs, or None for the preferred one.
+        target: the runtime.
+        folder: for the file, exists.
+        calibration: images that set the ranges, as in `datasets.splits.load`.
+    """
+    from pocketlens.bundle.archive import open_bundle
+    from pocketlens.datasets import splits
+    from pocketlens.squeeze.graphs import graph_variants
+    from pocketlens.squeeze.shape import for_runtime
+    from pocketlens.targets.cache import cache_folder
+
+    with open_bundle(path) as bundle:
+        manifest = bundle.manifest
+        name = bundle.graph(graph).entry.name
+    spec = manifest.spec
+    images = splits.load(calibration, spec.class_ids, spec.labels, part="calibration")
+    model = for_runtime(manifest.recipe, target.profile(), cache_folder() / "stages", images)
+    return target.lower(graph_variants(model)[name], name, folder)
 
 
 def read_threads(text: str) -> tuple[int, ...]:

@@ -12,6 +12,10 @@ def inspect(
         Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")
     ] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(help="Of an .onnx or .pt2 file: imagenet, inception, unit or bytes, with :SIZE, or a JSON file."),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
 ) -> None:
@@ -22,10 +26,12 @@ def inspect(
     if Path(model).suffix == ".lens":
         _bundle(console, Path(model))
     else:
-        _model(console, model, weights, classes, layers)
+        _model(console, model, weights, classes, preprocessing, layers)
 
 
-def _model(console, name: str, weights: Path | None, classes: Path | None, every_layer: bool) -> None:
+def _model(
+    console, name: str, weights: Path | None, classes: Path | None, preprocessing: str | None, every_layer: bool
+) -> None:
     from collections import Counter
     from dataclasses import asdict
 
@@ -34,19 +40,27 @@ def _model(console, name: str, weights: Path | None, classes: Path | None, every
     from pocketlens.bundle.spec_json import spec_to_json
     from pocketlens.cli.inputs import load_model
     from pocketlens.models.cost import count_macs, count_parameters, layer_costs
+    from pocketlens.models.exported import FORMATS
     from pocketlens.models.hazards import hazards
+    from pocketlens.models.stated import stated_preprocessing
 
-    model = load_model(name, weights, classes)
+    path = Path(name)
+    silent = path.suffix.lower() in FORMATS and stated_preprocessing(path, preprocessing) is None
+    model = load_model(name, weights, classes, preprocessing="bytes" if silent else preprocessing)
     costs = layer_costs(model)
     kinds = Counter(cost.kind for cost in costs)
     parameters, macs = count_parameters(model), count_macs(model)
     found = hazards(model)
     p = model.spec.preprocessing
+    feeding = (
+        "the file does not say how images become it, so squeeze will ask for --preprocessing"
+        if silent
+        else f"short side {p.resize} {p.interpolation}, centre {p.crop}, (pixel - {p.mean}) / {p.std}"
+    )
     console.say(
         f"[bold]{model.spec.name}[/]  {parameters / 1e6:.2f} M parameters ({parameters * 4 / 1e6:.1f} MB in float32), "
         f"{macs / 1e6:.0f} M multiply-accumulates\n"
-        f"  input {'x'.join(map(str, model.spec.input_shape))}: short side {p.resize} {p.interpolation}, "
-        f"centre {p.crop}, (pixel - {p.mean}) / {p.std}\n"
+        f"  input {'x'.join(map(str, model.spec.input_shape))}: {feeding}\n"
         f"  {len(model.spec.class_ids) or 'unnamed'} classes; {', '.join(sorted(model.facts)) or 'no batch norm'}\n"
         f"  {', '.join(f'{n} {kind}' for kind, n in kinds.most_common())}"
     )
@@ -63,6 +77,7 @@ def _model(console, name: str, weights: Path | None, classes: Path | None, every
     console.finish(
         {
             "spec": spec_to_json(model.spec),
+            "preprocessing_stated": not silent,
             "parameters": parameters,
             "macs": macs,
             "facts": sorted(model.facts),

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def squeeze(
     model: Annotated[
-        str, typer.Argument(help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory or a stored graph.")
+        str,
+        typer.Argument(
+            help="efficientnet_lite0, timm:NAME, torchvision:NAME, module:factory, a stored graph, .onnx or .pt2."
+        ),
     ],
     recipe: Annotated[
         str, typer.Option(help="A shipped recipe (int8, half, fast, tiny-student) or a TOML file.")
@@ -38,6 +41,10 @@ def squeeze(
         Path | None, typer.Option(help="A .safetensors file or a checkpoint, or the word random.")
     ] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file, one class name a line, in output order.")] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(help="Of an .onnx or .pt2 file: imagenet, inception, unit or bytes, with :SIZE, or a JSON file."),
+    ] = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(help="A model that Distil learns from, or NAME=WEIGHTS; may be repeated. [default: the model]"),
@@ -64,7 +71,7 @@ def squeeze(
     counts = inputs.read_threads(threads)
     check_output(destination, force)
     chain = _read_recipe(recipe)
-    loaded = inputs.load_model(model, weights, classes, data)
+    loaded = inputs.load_model(model, weights, classes, data, preprocessing)
     splits = inputs.load_data(loaded, data, calibration, test, calibration_images)
     plan = SqueezePlan(
         recipe=chain,

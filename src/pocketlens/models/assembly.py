@@ -68,6 +68,7 @@ class Assembly:
         self.x = self._graph.placeholder("x")
         first, second = (torch.empty(n, *input_shape, device="meta") for n in BATCHES)
         self._shadows[self.x] = (first, second)
+        self.x.meta["shape"] = tuple(first.shape)
 
     def shapes(self, node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shape of a node's tensor at both batch sizes."""
@@ -128,7 +129,8 @@ class Assembly:
         node = self._graph.get_attr(place)
         node.meta["source"] = self.source
         node.meta["shape"] = tuple(stored.shape)
-        self._shadows[node] = (stored.to("meta"),) * 2
+        shadow = stored.to("meta")
+        self._shadows[node] = (shadow, shadow)
         return node
 
     def node(self, name: str, value: Value) -> fx.Node:
@@ -141,7 +143,8 @@ class Assembly:
         if value.constant:
             return self.tensor(name, value.first)
         row = value.first[:1]
-        if all((side == row).all() and len(side) == n for side, n in zip((value.first, value.second), BATCHES)):
+        sides = zip((value.first, value.second), BATCHES, strict=True)
+        if all(len(side) == n and (side == row).all() for side, n in sides):
             return self.over_batch(name, self.tensor(name, row))
         raise UnsupportedModelError("computes with the batch size; export it so that images do not see one another")
 
@@ -154,6 +157,7 @@ class Assembly:
         expanded.meta["source"] = batch.meta["source"] = self.source
         first, second = (torch.empty(n, *rest, device="meta") for n in BATCHES)
         self._shadows[expanded] = (first, second)
+        expanded.meta["shape"] = tuple(first.shape)
         return expanded
 
     def operands(self, name: str, a: Value, b: Value) -> tuple[Any, Any]:
@@ -161,9 +165,10 @@ class Assembly:
         return self._operand(f"{name}_a", a, b), self._operand(f"{name}_b", b, a)
 
     def _operand(self, name: str, value: Value, other: Value) -> Any:
-        if isinstance(value, Known) and value.constant and value.first.size == 1 and isinstance(other, fx.Node):
-            if value.first.ndim <= self.rank(other):
-                return value.first.reshape(()).item()
+        if isinstance(value, Known) and isinstance(other, fx.Node) and value.constant:
+            array = value.first
+            if array.size == 1 and array.ndim <= self.rank(other):
+                return array.reshape(()).item()
         return self.node(name, value)
 
     def cat(self, name: str, parts: Sequence[Value], dim: int) -> fx.Node:
@@ -219,9 +224,7 @@ class Assembly:
                 )
         return result.eval()
 
-    def _place(
-        self, op: str, target: Any, args: Any, kwargs: Any, name: str, compute: Callable[..., Any]
-    ) -> fx.Node:
+    def _place(self, op: str, target: Any, args: Any, kwargs: Any, name: str, compute: Callable[..., Any]) -> fx.Node:
         first, second = (compute(*self._seen(args, side), **self._seen(kwargs, side)) for side in (0, 1))
         node = self._graph.create_node(op, target, args, kwargs, name=name)
         node.meta["source"] = self.source

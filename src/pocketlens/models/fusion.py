@@ -61,7 +61,9 @@ def _activation(graph: fx.GraphModule, node: fx.Node) -> None:
         for make in _LEAVES:
             leaf = make()
             wanted = leaf(_GRID)
-            if values.shape == wanted.shape and bool(((values - wanted).abs() <= _TOLERANCE * (1 + wanted.abs())).all()):
+            if values.shape == wanted.shape and bool(
+                ((values - wanted).abs() <= _TOLERANCE * (1 + wanted.abs())).all()
+            ):
                 _replace(graph, node, leaf, source)
                 return
 
@@ -135,7 +137,7 @@ def _layer_norm(graph: fx.GraphModule, node: fx.Node) -> None:
     size = shape[-len(dims) :]
     weight, after = _scaled(graph, node, operator.mul, size)
     bias, end = _scaled(graph, after, operator.add, size) if weight is not None else (None, node)
-    leaf = nn.LayerNorm(size, eps=eps, elementwise_affine=weight is not None, bias=bias is not None)
+    leaf = nn.LayerNorm(list(size), eps=eps, elementwise_affine=weight is not None, bias=bias is not None)
     with torch.no_grad():
         if weight is not None:
             leaf.weight.copy_(weight.reshape(size))
@@ -144,7 +146,7 @@ def _layer_norm(graph: fx.GraphModule, node: fx.Node) -> None:
     _replace(graph, end, leaf, x)
 
 
-def _normalised(node: fx.Node) -> tuple[fx.Node, tuple[int, ...], float] | None:
+def _normalised(node: Any) -> tuple[fx.Node, tuple[int, ...], float] | None:
     """(x, axes, eps) when `node` normalises x."""
     if not _is(node, operator.truediv):
         return None
@@ -177,7 +179,7 @@ def _scaled(
     graph: fx.GraphModule, node: fx.Node, by: Callable[..., Any], size: tuple[int, ...]
 ) -> tuple[Tensor | None, fx.Node]:
     """The tensor of `size` that the only reader multiplies by or adds, and that reader."""
-    reader = next(iter(node.users)) if len(node.users) == 1 else None
+    reader: Any = next(iter(node.users)) if len(node.users) == 1 else None
     if not _is(reader, by):
         return None, node
     other = reader.args[1] if reader.args[0] is node else reader.args[0]
@@ -189,7 +191,7 @@ def _scaled(
     return tensor, reader
 
 
-def _bias(graph: fx.GraphModule, node: fx.Node) -> None:
+def _bias(graph: fx.GraphModule, node: Any) -> None:
     """A constant that is added to the output of a layer without a bias becomes its bias."""
     if not _is(node, operator.add):
         return

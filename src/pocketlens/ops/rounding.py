@@ -53,10 +53,10 @@ class RoundingPlan:
         beta: its exponent at the start (flat in the middle) and at the end (sharp).
     """
 
-    iterations: int = 500
+    iterations: int = 300
     batch_size: int = 512
-    learning_rate: float = 0.02
-    strength: float = 0.1
+    learning_rate: float = 0.1
+    strength: float = 3.0
     warmup: float = 0.2
     beta: tuple[float, float] = (20.0, 2.0)
 
@@ -121,7 +121,12 @@ def round_adaptively(problem: RoundingProblem, plan: RoundingPlan) -> tuple[Tens
         v.grad = torch.ops.aten.sigmoid_backward(settled.mul_(_STRETCH), s)
         optimizer.step()
         bias -= _BIAS_RATE * error.mean(1, keepdim=True)
-    return (low + (v >= 0)).to(torch.int8), bias
+    codes = low + (v >= 0)
+    errors = [
+        _error(torch.baddbmm(bias, x, (codes * problem.scale).transpose(1, 2)), wanted, problem.ceiling)
+        for x, wanted in batches
+    ]
+    return codes.to(torch.int8), bias - torch.cat(errors, 1).mean(1, keepdim=True)
 
 
 def _noise(problem: RoundingProblem, error: Tensor) -> float:

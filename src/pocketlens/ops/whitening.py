@@ -1,4 +1,4 @@
-"""A whitening map from few images: they tell how features spread, the classifier tells which directions matter."""
+"""A whitening map from few images: they tell how features spread, the classifier which directions matter."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHRINKAGE = 0.8
-"""Of the covariance towards its mean variance. Of 0.2, 0.5 and 0.8, with 64 to 128 images, the one that served both a
-backbone that never saw the things to be found (landmarks, groceries) and one trained on them, whose widest directions
-are the classes themselves and must not be flattened."""
+LEAST_SHRINKAGE = 0.1
+"""Of the covariance towards its mean variance: below it, what few images do not show at all would count most."""
 
 OVERLOOKED = 0.25
-"""Weight of directions that the classifier does not read. At 0, a backbone trained on groceries tells landmarks apart
-less well; at 1, groceries: top-1 of one-shot retrieval fell from 73 to 61%."""
+"""Weight of directions that the classifier does not read. With none, a network trained on groceries tells landmarks
+apart less well; at full weight, groceries, and much less."""
 
 
 def whiten(
@@ -22,9 +20,13 @@ def whiten(
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """Mean and map under which images are alike when the classifier would find them alike, for classes it never saw.
 
-    Features are whitened by the inverse root of their shrunk covariance, then projected: on the directions that tell
-    classes apart, or on random mixtures of these where they are more than `dimensions` (a Johnson-Lindenstrauss
-    projection keeps what principal directions throw away), and with less weight on random ones of the rest.
+    Features are whitened by the inverse root of their shrunk covariance, then projected: on the directions that the
+    classifier reads, or on random mixtures of these where they are more than `dimensions` (a projection on principal
+    directions would throw away the narrow ones, which tell places apart), and with less weight on random others.
+
+    The fewer directions the classifier reads, the more is shrunk: a network trained on few classes spreads its features
+    along these classes (neural collapse), and whitening would flatten what it has learnt; one trained on many spreads
+    them along what images have in common, which says little.
 
     Args:
         features: (n, d), n at least 2, not all the same.
@@ -32,21 +34,23 @@ def whiten(
         dimensions: of what the map gives, at most d.
         seed: of the random directions.
     Returns: mean (d,) and rows (dimensions, d); a vector is `rows @ (features - mean)`.
-    Reference: Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices" (the
-        form of the shrinkage).
+    Reference: Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices", eq. 1
+        (the form of the shrinkage); Papyan, Han and Donoho 2020, arXiv:2008.08186 (neural collapse).
     """
     mean = features.mean(axis=0, dtype=np.float64)
     centred = (features - mean) / np.sqrt(len(features))
-    floor = SHRINKAGE * float((centred**2).sum()) / features.shape[1]
+    # A common offset of all classes cancels in the softmax.
+    classes = classifier - classifier.mean(axis=0, dtype=np.float64)
+    shrinkage = max(LEAST_SHRINKAGE, 1 - len(_span(classes)) / features.shape[1])
+    floor = shrinkage * float((centred**2).sum()) / features.shape[1]
     _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-    variances = (1 - SHRINKAGE) * spread**2 + floor
+    variances = (1 - shrinkage) * spread**2 + floor
 
     def scaled(rows: "NDArray[np.float64]", power: float) -> "NDArray[np.float64]":
         """Rows times a power of the covariance, which is `floor` in all directions but `axes`."""
         return rows * floor**power + (rows @ axes.T * (variances**power - floor**power)) @ axes
 
-    # A common offset of all classes cancels in the softmax.
-    read = _span(scaled(classifier - classifier.mean(axis=0, dtype=np.float64), 0.5))
+    read = _span(scaled(classes, 0.5))
     rng = np.random.default_rng(seed)
     if len(read) > dimensions:
         read = _span(rng.standard_normal((dimensions, len(read))) @ read)

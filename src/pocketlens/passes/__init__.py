@@ -7,9 +7,12 @@ from pocketlens.errors import UnknownNameError
 
 PASSES: dict[str, str] = {
     "FoldBatchNorm": "pocketlens.passes.fold_batch_norm",
+    "EqualizeChannels": "pocketlens.passes.equalize_channels",
     "QuantizeStatic": "pocketlens.passes.quantize_static",
     "CorrectBias": "pocketlens.passes.correct_bias",
     "MatchMoments": "pocketlens.passes.match_moments",
+    "RoundAdaptively": "pocketlens.passes.round_adaptively",
+    "KeepFloat": "pocketlens.passes.keep_float",
     "PruneChannels": "pocketlens.passes.prune_channels",
     "SparsifyChannels": "pocketlens.passes.sparsify_channels",
     "PruneBlocks": "pocketlens.passes.prune_blocks",

@@ -97,9 +97,10 @@ def _quantized_layers(graph: fx.GraphModule) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in graph.graph.nodes:
         target = str(node.target)
-        if node.op == "call_module" and isinstance(graph.get_submodule(target), QuantizedLayer):
-            if target not in found.values():
-                found[node.name] = target
+        if node.op != "call_module" or target in found.values():
+            continue
+        if isinstance(graph.get_submodule(target), QuantizedLayer):
+            found[node.name] = target
     return found
 
 

@@ -50,9 +50,9 @@ class RoundAdaptively:
 
     images: int = 100
     positions: int = 16384
-    iterations: int = 500
-    learning_rate: float = 0.02
-    strength: float = 0.1
+    iterations: int = 300
+    learning_rate: float = 0.1
+    strength: float = 3.0
     batch_size: int = 8
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})

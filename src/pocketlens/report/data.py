@@ -75,6 +75,7 @@ class ReportData:
         verdicts: one a graph, by its name.
         layer_times: graph name -> {"layer", "operator", "latency_ms", "share"} an operator, slowest first.
         layer_errors: {"layer", "kind", "sqnr_db", ...} a layer, in graph order.
+        sensitivity: {"layer", "part", "sqnr_db", "kl"} for each quantizer alone, the most harmful first.
         photos: a few images with answers.
         recipe: the bound recipe as TOML.
         data: split -> {"name", "n", "labelled", "skipped": {key: reason}}.
@@ -95,6 +96,7 @@ class ReportData:
     verdicts: tuple[Verdict, ...]
     layer_times: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     layer_errors: tuple[Json, ...] = ()
+    sensitivity: tuple[Json, ...] = ()
     photos: tuple[Photo, ...] = ()
     recipe: str = ""
     data: Json = field(default_factory=dict)

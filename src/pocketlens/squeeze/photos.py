@@ -16,7 +16,14 @@ _SIDE = 224
 
 
 def compare_photos(
-    before: Artifact, after: Artifact, target: Target, images: ImageSet, *, looked_at: int = 48, shown: int = 8
+    before: Artifact,
+    after: Artifact,
+    target: Target,
+    images: ImageSet,
+    *,
+    temperature: float = 1.0,
+    looked_at: int = 48,
+    shown: int = 8,
 ) -> tuple[Photo, ...]:
     """Answers of two artifacts on some photos spread over a set.
 
@@ -25,6 +32,7 @@ def compare_photos(
         after: what ships.
         target: where both run.
         images: the set.
+        temperature: of the bundle; both models' probabilities are calibrated by it, so that they compare.
         looked_at: how many are tried.
         shown: how many come back, at most half of them with a changed answer.
     """
@@ -40,7 +48,7 @@ def compare_photos(
     answers = []
     for artifact in (before, after):
         inputs = [preprocess(image, artifact.spec.preprocessing)[np.newaxis] for image, _, _ in found]
-        answers.append([task.answers(output, spec, 3)[0] for output in target.outputs(artifact, inputs)])
+        answers.append([task.answers(output / temperature, spec, 3)[0] for output in target.outputs(artifact, inputs)])
     photos = [
         Photo(
             key=key,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pocketlens import recipe as recipes
 from pocketlens.bundle.confidence import Confidence
-from pocketlens.errors import OutputError
+from pocketlens.errors import ConfigError, OutputError
 from pocketlens.report.data import Stage
 from pocketlens.types import Json, Measurement, Model, Profile, Target, Verdict
 
@@ -37,6 +37,13 @@ class SqueezePlan:
     cache: Path | None = None
     teachers: tuple[Model, ...] = ()
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.target.name != "onnxruntime":
+            raise ConfigError(
+                f"a bundle holds ONNX graphs, so squeeze works with the target onnxruntime, got {self.target.name}; "
+                "squeeze with that, then `pocketlens export --format` makes another runtime's file from the bundle"
+            )
 
     @property
     def report(self) -> Path:

@@ -23,6 +23,7 @@ from pocketlens.squeeze.graphs import lower_graphs
 from pocketlens.squeeze.measurements import Snapshot, measure_graphs, measure_stages, preferred_graph
 from pocketlens.squeeze.photos import compare_photos
 from pocketlens.squeeze.plan import Squeezed, SqueezePlan, check_output, flat
+from pocketlens.squeeze.shape import keep_shape
 from pocketlens.stages import StageStore
 from pocketlens.types import Context, Data, Json, Model, Progress, Record, Silent
 from pocketlens.verdict import judge
@@ -77,6 +78,7 @@ def run(
         store = StageStore(plan.stages) if plan.stages else None
         with clock("passes"):
             final, _ = recipes.run(recipe, model, context, store=store, on_stage=on_stage)
+            source = keep_shape(recipe, [model, *(s.model for s in snapshots)], data.calibration, plan)
         with clock("lower"):
             graphs = lower_graphs(final, plan.target, work / "final")
             baseline_folder = work / "fp32"
@@ -94,7 +96,7 @@ def run(
             whitening = fit_whitening(best, final.graph, data.calibration, plan.target)
         with clock("profile layers"):
             assert data.test is not None
-            photos = compare_photos(original, best, plan.target, data.test)
+            photos = compare_photos(original, best, plan.target, data.test, temperature=confidence.temperature)
             times = {a.name: plan.target.layer_times(a) for a in (original, *graphs)}
             errors = _layer_errors(snapshots, data)
         with clock("write"):
@@ -103,7 +105,7 @@ def run(
                 graphs,
                 measurements=[output.without_size(m) for m in measured],
                 preferred=best.name,
-                recipe=recipes.to_json(recipe),
+                recipe=recipes.to_json(recipe) | {"source": source},
                 baseline=flat(baseline),
                 profile=output.profile_json(profile),
                 confidence=confidence,

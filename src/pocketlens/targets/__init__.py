@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TARGETS: dict[str, str] = {
+    "litert": "pocketlens.targets.litert.target:LiteRt",
     "onnxruntime": "pocketlens.targets.onnxruntime.target:OnnxRuntime",
     "openvino": "pocketlens.targets.openvino.target:OpenVino",
 }
 """Name -> module and class, imported when it is first asked for. `session.py` beside it opens files without torch."""
 
-_EXTRAS = {"openvino": "openvino"}
-"""Target -> the package that it needs beyond the base install, called like the extra that brings it."""
+_EXTRAS = frozenset({"litert", "openvino"})
+"""Targets whose packages are not in the base install; the extra that brings them is called like the target."""
 
 
 class Session(Protocol):

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from pocketlens.errors import ModelError, UnsupportedModelError
 from pocketlens.models.onnx.refused import QUANTIZED, REFUSED
@@ -47,7 +48,7 @@ def open_onnx(path: Path) -> OnnxFile:
     _load_external(model, path)
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inline_local_functions(model)
         opset = _opset(model, path)
         _check_operators(model.graph, path)
         onnx.checker.check_model(model)
@@ -155,9 +156,7 @@ def _check_tensors(graph: onnx.GraphProto, path: Path) -> None:
             )
 
 
-def _input_shape(
-    value: onnx.ValueInfoProto, path: Path
-) -> tuple[int | None, int | None, int | None, int | None]:
+def _input_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int | None, int | None, int | None, int | None]:
     kind = value.type.tensor_type
     sides = [d.dim_value if d.WhichOneof("value") == "dim_value" and d.dim_value > 0 else None for d in kind.shape.dim]
     if kind.elem_type != onnx.TensorProto.FLOAT or len(sides) != 4:
@@ -172,8 +171,7 @@ def _input_shape(
         )
     if channels not in (None, 3) and width == 3:
         raise UnsupportedModelError(
-            f"{path}: the input {value.name!r} is channels-last; export it as (n, 3, h, w) "
-            "(tf2onnx: --inputs-as-nchw)"
+            f"{path}: the input {value.name!r} is channels-last; export it as (n, 3, h, w) (tf2onnx: --inputs-as-nchw)"
         )
     return batch, channels, height, width
 

@@ -66,9 +66,7 @@ def input_shape(file: OnnxFile, path: Path, size: tuple[int, int] | None) -> tup
     _, channels, height, width = file.shape
     for own, given in zip((height, width), size or (None, None), strict=True):
         if own is None and given is None:
-            raise ConfigError(
-                f"{path} leaves its input size open; give it, for example --preprocessing imagenet:224"
-            )
+            raise ConfigError(f"{path} leaves its input size open; give it, for example --preprocessing imagenet:224")
         if None not in (own, given) and own != given:
             raise ConfigError(f"{path} takes images of {height} x {width}, the preprocessing makes {size}")
     sides = size or (height or 0, width or 0)
@@ -93,9 +91,7 @@ def _infer_shapes(file: OnnxFile, shape: tuple[int, int, int], path: Path) -> No
         raise ModelError(f"{path}: its shapes do not fit an input {shape}: {reason}") from error
 
 
-def _build(
-    node: onnx.NodeProto, values: dict[str, Value], file: OnnxFile, assembly: Assembly
-) -> dict[str, Value]:
+def _build(node: onnx.NodeProto, values: dict[str, Value], file: OnnxFile, assembly: Assembly) -> dict[str, Value]:
     inputs = tuple(values[name] if name else None for name in node.input)
     known = [value for value in inputs if not isinstance(value, fx.Node)]
     if len(known) == len(inputs):
@@ -110,9 +106,7 @@ def _build(
     return dict(zip((name for name in node.output if name), outputs, strict=False))
 
 
-def _operator(
-    node: onnx.NodeProto, inputs: tuple[Value | None, ...], file: OnnxFile, assembly: Assembly
-) -> Operator:
+def _operator(node: onnx.NodeProto, inputs: tuple[Value | None, ...], file: OnnxFile, assembly: Assembly) -> Operator:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     weight = next((name for name in node.input if name.endswith(".weight")), "")
     return Operator(

@@ -100,9 +100,7 @@ def batch_norm(op: Operator) -> fx.Node:
         raise op.unsupported(f"of {rank} dimensions")
     make = nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d
     leaf = make(len(scale), eps=float(op.get("epsilon", 1e-5)))
-    return op.leaf(
-        filled(leaf, weight=scale, bias=bias, running_mean=mean, running_var=variance), weights=(1, 2, 3, 4)
-    )
+    return op.leaf(filled(leaf, weight=scale, bias=bias, running_mean=mean, running_var=variance), weights=(1, 2, 3, 4))
 
 
 def instance_norm(op: Operator) -> fx.Node:
@@ -128,7 +126,7 @@ def layer_norm(op: Operator) -> fx.Node:
         raise op.unsupported("that also gives its mean")
     scale, bias = op.constant(1, "scale"), op.optional_constant(2, "bias")
     size = op.assembly.shape(op.x)[op.axis(-1) :]
-    leaf = nn.LayerNorm(size, eps=float(op.get("epsilon", 1e-5)), bias=bias is not None)
+    leaf = nn.LayerNorm(list(size), eps=float(op.get("epsilon", 1e-5)), bias=bias is not None)
     arrays = {"weight": np.broadcast_to(scale, size)}
     if bias is not None:
         arrays["bias"] = np.broadcast_to(bias, size)
@@ -151,4 +149,3 @@ def _sides(op: Operator, attribute: str, rank: int) -> tuple[int, ...]:
 def _lrtb(pads: list[int]) -> tuple[int, int, int, int]:
     top, left, bottom, right = pads
     return left, right, top, bottom
-

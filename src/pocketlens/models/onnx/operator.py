@@ -111,7 +111,7 @@ class Operator:
         return self.call(target, *self.assembly.operands(self.name, a, b))
 
     def scaled(self, x: fx.Node, factor: float, shift: float = 0.0) -> fx.Node:
-        """x * factor + shift, leaving out what changes nothing."""
+        """X * factor + shift, leaving out what changes nothing."""
         x = x if factor == 1 else self.call(operator.mul, x, factor)
         return x if shift == 0 else self.call(operator.add, x, shift)
 

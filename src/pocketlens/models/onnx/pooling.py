@@ -41,7 +41,7 @@ def average_pool(op: Operator) -> fx.Node:
     ceil, counts = bool(op.get("ceil_mode", 0)), bool(op.get("count_include_pad", 0))
     begin, end = pads[:2], pads[2:]
     if begin == end:
-        padding = tuple(begin)
+        padding = (begin[0], begin[1])
         return op.leaf(nn.AvgPool2d(kernel, stride, padding, ceil_mode=ceil, count_include_pad=counts))
     if not counts:
         raise op.unsupported(f"with lopsided padding {pads} that does not count")
@@ -92,9 +92,12 @@ def resize(op: Operator) -> fx.Node:
     source = op.assembly.shape(op.x)[2:]
     sizes = None if old else _last_two(op, op.optional_constant(3, "sizes"))
     scales = _last_two(op, op.optional_constant(1 if old else 2, "scales")) if sizes is None else None
-    if sizes is None and scales is None:
+    if sizes is not None:
+        target = [int(v) for v in sizes]
+    elif scales is not None:
+        target = [int(np.floor(s * v)) for s, v in zip(source, scales, strict=True)]
+    else:
         raise op.unsupported("without sizes and scales")
-    target = [int(v) for v in sizes] if sizes else [int(np.floor(s * v)) for s, v in zip(source, scales, strict=True)]
     if tuple(target) == source:
         return op.x
     mode = op.get("mode", b"nearest").decode()

@@ -137,7 +137,11 @@ def expand(op: Operator) -> fx.Node:
     if targets == list(shapes):
         return op.x
     x = op.x
-    if tuple(t[0] for t in targets) == BATCHES and not op.assembly.batched(x) and op.assembly.rank(x) == len(targets[0]):
+    if (
+        tuple(t[0] for t in targets) == BATCHES
+        and not op.assembly.batched(x)
+        and op.assembly.rank(x) == len(targets[0])
+    ):
         x = op.assembly.over_batch(op.name, x)
     keeps = op.assembly.batched(x)
     if targets[0][1:] == op.assembly.shape(x)[1:] and keeps:
@@ -171,9 +175,7 @@ def depth_to_space(op: Operator) -> fx.Node:
 
 def shape(op: Operator) -> Value:
     """Shape: known at both batch sizes."""
-    first, second = (
-        np.array(s[op.get("start", 0) : op.get("end", None)], np.int64) for s in op.assembly.shapes(op.x)
-    )
+    first, second = (np.array(s[op.get("start", 0) : op.get("end", None)], np.int64) for s in op.assembly.shapes(op.x))
     return Known(first, second)
 
 

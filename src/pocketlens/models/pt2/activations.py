@@ -18,11 +18,9 @@ def plain(make: Callable[[], nn.Module]) -> Builder:
 
 
 def clamp(op: AtenOperator) -> fx.Node:
-    """clamp and hardtanh; to 0..6 it is ReLU6, to 0 and up ReLU."""
+    """Clamp and hardtanh; to 0..6 it is ReLU6, to 0 and up ReLU."""
     hard = op.target.startswith("aten.hardtanh")
-    low, high = (
-        (op.get("min_val", -1.0), op.get("max_val", 1.0)) if hard else (op.get("min"), op.get("max"))
-    )
+    low, high = (op.get("min_val", -1.0), op.get("max_val", 1.0)) if hard else (op.get("min"), op.get("max"))
     if low == 0 and high in (6, None):
         return op.leaf(nn.ReLU6() if high else nn.ReLU())
     return op.call(torch.clamp, op.x, low, high)
@@ -46,14 +44,14 @@ def leaky_relu(op: AtenOperator) -> fx.Node:
 
 
 def prelu(op: AtenOperator) -> fx.Node:
-    """prelu."""
+    """Prelu."""
     weight = op.array("weight")
     assert weight is not None
     return op.leaf(nn.PReLU(weight.size), weight=weight.reshape(-1))
 
 
 def softmax(op: AtenOperator) -> fx.Node:
-    """softmax over one dimension."""
+    """Softmax over one dimension."""
     dim, rank = op.dim("dim", -1), op.assembly.rank(op.x)
     return op.leaf(nn.Softmax(-1 if dim == rank - 1 else dim))
 

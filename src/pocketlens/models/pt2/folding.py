@@ -16,7 +16,8 @@ LARGEST = 2**27
 SIZES: dict[str, Callable[..., Any]] = {
     "_operator.add": operator.add, "_operator.sub": operator.sub, "_operator.mul": operator.mul,
     "_operator.floordiv": operator.floordiv, "_operator.truediv": operator.truediv, "_operator.neg": operator.neg,
-    "_operator.mod": operator.mod, "_operator.eq": operator.eq, "_operator.ge": operator.ge, "_operator.le": operator.le,
+    "_operator.mod": operator.mod, "_operator.eq": operator.eq, "_operator.ge": operator.ge,
+    "_operator.le": operator.le,
     "_operator.gt": operator.gt, "_operator.lt": operator.lt, "_operator.and_": operator.and_,
 }  # fmt: skip
 """Arithmetic on sizes."""
@@ -26,7 +27,15 @@ FOLDED = frozenset(
         *("index.Tensor", "view.default", "reshape.default", "permute.default", "transpose.int", "t.default"),
         *("unsqueeze.default", "squeeze.dim", "expand.default", "slice.Tensor", "select.int", "contiguous.default"),
         *("clone.default", "cat.default", "stack.default", "flatten.using_ints", "add.Tensor", "sub.Tensor"),
-        *("mul.Tensor", "div.Tensor", "neg.default", "sigmoid.default", "tanh.default", "exp.default", "sum.dim_IntList"),
+        *(
+            "mul.Tensor",
+            "div.Tensor",
+            "neg.default",
+            "sigmoid.default",
+            "tanh.default",
+            "exp.default",
+            "sum.dim_IntList",
+        ),
         *("mean.dim", "arange.default", "arange.start_step", "zeros.default", "ones.default", "full.default"),
         *("lift_fresh_copy.default", "detach.default", "softmax.int", "split.Tensor", "alias.default"),
         *("full_like.default", "zeros_like.default", "ones_like.default", "scalar_tensor.default"),

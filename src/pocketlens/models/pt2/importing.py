@@ -97,7 +97,7 @@ def _build(
             key=tuple(t for t in tensors if t in program.paths) or None,
         )
         built = OPERATORS[name](operator)
-        return list(built) if isinstance(built, list | tuple) else [built]
+        return [built] if isinstance(built, fx.Node | Known) else list(built)
     raise UnsupportedModelError(
         "no such operator in the canonical graph; replace it by others (docs/models.md lists what is read)"
     )

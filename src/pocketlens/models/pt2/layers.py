@@ -44,14 +44,14 @@ def conv_transpose(op: AtenOperator) -> fx.Node:
 
 
 def linear(op: AtenOperator) -> fx.Node:
-    """linear."""
+    """Linear."""
     weight = op.array("weight")
     assert weight is not None
     return _linear(op, weight, op.array("bias"))
 
 
 def addmm(op: AtenOperator) -> fx.Node:
-    """bias + x @ weight."""
+    """Bias + x @ weight."""
     weight = op.array("mat2")
     assert weight is not None
     if op.get("alpha", 1) != 1 or op.get("beta", 1) != 1:
@@ -88,7 +88,7 @@ def native(build: Builder) -> Builder:
 
 def layer_norm(op: AtenOperator) -> fx.Node:
     """Layer norm over the last dimensions."""
-    size, weight, bias = tuple(op.get("normalized_shape")), op.array("weight"), op.array("bias")
+    size, weight, bias = list(op.get("normalized_shape")), op.array("weight"), op.array("bias")
     leaf = nn.LayerNorm(size, float(op.get("eps", 1e-5)), elementwise_affine=weight is not None, bias=bias is not None)
     return op.leaf(leaf, weight=weight, bias=bias)
 
@@ -97,7 +97,9 @@ def group_norm(op: AtenOperator) -> fx.Node:
     """Group norm."""
     weight, bias = op.array("weight"), op.array("bias")
     channels = op.assembly.shape(op.x)[1]
-    leaf = nn.GroupNorm(int(op.get("num_groups", op.get("group"))), channels, float(op.get("eps", 1e-5)), affine=weight is not None)
+    leaf = nn.GroupNorm(
+        int(op.get("num_groups", op.get("group"))), channels, float(op.get("eps", 1e-5)), affine=weight is not None
+    )
     return op.leaf(leaf, weight=weight, bias=bias)
 
 

@@ -16,7 +16,8 @@ from pocketlens.models.pt2.folding import SIZES
 def verify(graph: fx.GraphModule, program: Program, shape: tuple[int, int, int], path: Path) -> None:
     """Give both the same random images. Only operators that the import has found in its tables are run.
 
-    Raises: ModelError when the program cannot run; UnsupportedModelError when the outputs differ, for example because a view is changed in place.
+    Raises: ModelError when the program cannot run; UnsupportedModelError when the outputs differ, for example because
+        a view is changed in place.
     """
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
     batches = [x] if program.shape[0] is None else [x[:1], x[1:]]
@@ -55,4 +56,3 @@ def replay(program: Program, x: Tensor) -> Tensor:
         results = result if isinstance(result, list | tuple) else [result]
         values |= dict(zip(names, results, strict=False))
     return values[program.output]
-

@@ -25,7 +25,7 @@ def reshape_as(op: AtenOperator) -> fx.Node:
 
 
 def flatten(op: AtenOperator) -> fx.Node:
-    """flatten from one dimension to another."""
+    """Flatten from one dimension to another."""
     rank = op.assembly.rank(op.x)
     start, end = int(op.get("start_dim", 0)) % rank, int(op.get("end_dim", -1)) % rank
     targets = [[*s[:start], math.prod(s[start : end + 1]), *s[end + 1 :]] for s in op.assembly.shapes(op.x)]
@@ -40,7 +40,7 @@ def unflatten(op: AtenOperator) -> fx.Node:
 
 
 def permute(op: AtenOperator) -> fx.Node:
-    """permute."""
+    """Permute."""
     return op.call(torch.permute, op.x, tuple(int(d) for d in op.get("dims")))
 
 
@@ -65,14 +65,14 @@ def unsqueeze(op: AtenOperator) -> fx.Node:
 
 
 def cat(op: AtenOperator) -> fx.Node:
-    """cat."""
+    """Cat."""
     parts = op.arguments["tensors"]
     rank = next(op.assembly.rank(part) for part in parts if isinstance(part, fx.Node))
     return op.assembly.cat(op.name, parts, int(op.get("dim", 0)) % rank)
 
 
 def stack(op: AtenOperator) -> fx.Node:
-    """stack."""
+    """Stack."""
     parts = [op.assembly.node(op.name, part) for part in op.arguments["tensors"]]
     return op.call(torch.stack, parts, int(op.get("dim", 0)))
 
@@ -136,7 +136,7 @@ def expand(op: AtenOperator) -> fx.Node:
 
 
 def roll(op: AtenOperator) -> fx.Node:
-    """roll."""
+    """Roll."""
     return op.call(torch.roll, op.x, tuple(op.get("shifts")), tuple(op.get("dims")))
 
 
@@ -187,7 +187,7 @@ def resize(op: AtenOperator) -> fx.Node:
         factors = [t / s for t, s in zip(size, source, strict=True)]
     if factors is not None:
         return op.leaf(nn.Upsample(scale_factor=tuple(float(f) for f in factors), mode=mode, align_corners=corners))
-    return op.leaf(nn.Upsample(size=tuple(size), mode=mode, align_corners=corners))
+    return op.leaf(nn.Upsample(size=tuple(op.get("output_size", ())), mode=mode, align_corners=corners))
 
 
 def size_of(op: AtenOperator) -> Value:

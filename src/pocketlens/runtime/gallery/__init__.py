@@ -13,12 +13,12 @@ _PUBLIC = {
     "Match": "search",
     "Examples": "examples",
     "read_examples": "examples",
-    "build": "build",
+    "build_gallery": "build",
     "add": "edit",
     "merge": "edit",
     "remove": "edit",
     "OperatingPoint": "operating_point",
-    "evaluate": "evaluate",
+    "evaluate_gallery": "evaluate",
 }
 """Public name -> the file it is in, imported when it is first asked for."""
 

@@ -31,7 +31,7 @@ def backbone_of(recognizer: "Recognizer") -> Backbone:
     return Backbone(name=recognizer.spec.name, fingerprint=recognizer.fingerprint, dimensions=recognizer.dimensions)
 
 
-def build(
+def build_gallery(
     examples: Examples,
     backbone: Backbone,
     *,
@@ -71,7 +71,7 @@ def build(
         return set_by_validation(gallery, validation, false_accept_rate)
     own = examples.labels_among(ids)
     held = enrolled_trials(examples.vectors[own >= 0], own[own >= 0], len(ids))
-    point = choose(held, false_accept_rate, "enrolled")
+    point = choose(held, false_accept_rate, "enrolled", things=len(ids))
     return _at(gallery, point), point
 
 

@@ -13,10 +13,13 @@ from pocketlens.runtime.gallery.trials import Trials
 from pocketlens.tasks import Z, wilson_interval
 from pocketlens.types import Json
 
-_BLOCK = 256
+_BLOCK = 64
+"""Photos scored at a time, which bounds the memory."""
 
 
-def evaluate(gallery: Gallery, examples: Examples, unseen: Examples | None = None, *, rate: float = 0.05) -> Json:
+def evaluate_gallery(
+    gallery: Gallery, examples: Examples, unseen: Examples | None = None, *, rate: float = 0.05
+) -> Json:
     """Figures of a gallery on photos that were not enrolled.
 
     Args:
@@ -77,7 +80,7 @@ def _ranks(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np
     return np.where(labels < 0, 1, 1 + np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1))
 
 
-def _bar(unseen: NDArray[np.float32], rate: float) -> float | None:
+def _bar(unseen: NDArray[np.float64], rate: float) -> float | None:
     """The cosine above which at most `rate` of the unseen lie."""
     return float(np.sort(unseen)[::-1][int(rate * len(unseen) + 1e-9)]) if len(unseen) else None
 
@@ -89,7 +92,7 @@ def _share(name: str, hits: NDArray[np.bool_]) -> Json:
     return {name: count / len(hits), f"{name}_interval": list(wilson_interval(count, len(hits)))}
 
 
-def _auroc(known: NDArray[np.float32], unseen: NDArray[np.float32]) -> Json:
+def _auroc(known: NDArray[np.float64], unseen: NDArray[np.float64]) -> Json:
     """The area under the ROC curve, equal cosines counting half.
 
     Reference: Hanley and McNeil 1982, Radiology 143:29-36.

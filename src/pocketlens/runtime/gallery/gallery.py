@@ -10,14 +10,13 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.bundle.whitening import MAX_DIMENSIONS
 from pocketlens.errors import BundleError, ConfigError
 
 SCHEMA_VERSION = 1
 
 MAX_VECTORS = 200_000
 """Of a gallery: 51 MB at 256 dimensions, and some 20 ms a search."""
-
-MAX_DIMENSIONS = 4096
 
 _TEXT_LIMIT = 200
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import partial
 
 from pocketlens.bundle.fields import Fields
+from pocketlens.bundle.whitening import MAX_DIMENSIONS
 from pocketlens.errors import BundleError, ConfigError
 from pocketlens.runtime.gallery.gallery import (
-    MAX_DIMENSIONS,
     MAX_VECTORS,
     SCHEMA_VERSION,
     Backbone,

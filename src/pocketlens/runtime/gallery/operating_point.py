@@ -1,5 +1,6 @@
 """When a match counts: threshold and margin for a stated rate of false accepts."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,10 @@ MARGINS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 """Those tried. A coarse grid, so that a few photos cannot pick a lucky value."""
 
 _GRID = 1e-4
-"""Thresholds are rounded up to it: shorter in the file, and clear of the rounding of vectors."""
+"""Thresholds are rounded up to it: short in the file."""
+
+_FEW = 20
+"""Of so few things the measured rate says little of new ones: docs/gallery.md has what was found."""
 
 Source = Literal["validation", "enrolled", "none"]
 
@@ -35,6 +39,7 @@ class OperatingPoint:
         false_accepts: how many of those are let through.
         known: trials of things that it holds.
         correct_accepts: how many of those are named rightly and let through.
+        things: different things that the unseen trials show, 0 when not known.
     """
 
     threshold: float
@@ -44,6 +49,7 @@ class OperatingPoint:
     false_accepts: int = 0
     known: int = 0
     correct_accepts: int = 0
+    things: int = 0
 
     @property
     def false_accept_rate(self) -> float | None:
@@ -68,6 +74,7 @@ class OperatingPoint:
             "false_accept_rate_interval": None if interval is None else list(interval),
             "known": self.known,
             "correct_accepts": self.correct_accepts,
+            "things": self.things,
         }
 
     def sentence(self) -> str:
@@ -86,19 +93,24 @@ class OperatingPoint:
         )
         if self.known:
             found += f"; of {self.known} known {self.correct_accepts} are named rightly and accepted"
+        if 0 < self.things < _FEW:
+            # Photos of one thing stand or fall together, which no interval over photos shows.
+            found += f"; they show {self.things} things, too few to trust: a new thing may pass several times as often"
         return found
 
 
-def choose(held: Held, rate: float, source: Source) -> OperatingPoint:
+def choose(held: Held, rate: float, source: Source, things: int = 0) -> OperatingPoint:
     """The pair that names most known things rightly while it lets through at most `rate` of the unseen ones.
 
-    For each margin the threshold is the lowest that the rate allows: just above the cosine of the first unseen
-    photo too many. Of equal pairs the one with the smaller margin is taken.
+    For each margin the lowest threshold that the rate allows lies just above the cosine of the first unseen photo too
+    many. The threshold is put half-way from there to the next known photo that is named rightly: it costs none of
+    those tried, and leaves room for what was not. Of equal pairs the one with the smaller margin is taken.
 
     Args:
         held: the trials.
         rate: of false accepts, above 0 and below 1.
         source: of the trials.
+        things: different things that the unseen trials show, 0 when not known.
     Raises: ConfigError when the rate is out of range.
     """
     if not 0 < rate < 1:
@@ -113,7 +125,9 @@ def choose(held: Held, rate: float, source: Source) -> OperatingPoint:
     for margin in MARGINS:
         rivals = np.sort(unseen.cosine[unseen.lead >= margin])[::-1]
         bar = max(floor, float(rivals[allowed])) if len(rivals) > allowed else floor
-        threshold = round(min(1.0, (np.floor(bar / _GRID) + 1) * _GRID), 4)
+        right = known.cosine[known.correct & (known.lead >= margin) & (known.cosine > bar)]
+        halfway = (bar + float(right.min())) / 2 if len(right) else bar
+        threshold = round(min(1.0, (math.floor(halfway / _GRID) + 1) * _GRID), 4)
         points.append(
             OperatingPoint(
                 threshold=threshold,
@@ -122,6 +136,7 @@ def choose(held: Held, rate: float, source: Source) -> OperatingPoint:
                 unseen=len(unseen),
                 false_accepts=int(unseen.accepted(threshold, margin).sum()),
                 known=len(known),
+                things=things,
                 correct_accepts=int((known.accepted(threshold, margin) & known.correct).sum()),
             )
         )

@@ -65,8 +65,8 @@ class Index:
         length = np.linalg.norm(queries, axis=1, keepdims=True)
         units = np.divide(queries, length, out=np.zeros(queries.shape, np.float32), where=length > 0, casting="unsafe")
         # A vector with a matrix is a plain matrix-vector product: numpy's product of matrices is slower on one row.
-        cosines = self._rows @ units[0] if len(units) == 1 else units @ self._rows.T
-        cosines = np.clip(cosines.reshape(len(units), -1), -1.0, 1.0)
+        cosines = (self._rows @ units[0])[np.newaxis] if len(units) == 1 else units @ self._rows.T
+        np.clip(cosines, -1.0, 1.0, out=cosines)
         return cosines if self._plain else np.maximum.reduceat(cosines, self._starts, axis=1)
 
     def search(self, queries: NDArray[np.floating], top_k: int = 5) -> list[tuple[Match, ...]]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pocketlens.runtime.gallery.search import Index
 
-_BLOCK = 256
-"""Photos scored at a time: bounds the memory at 51 MB with 50,000 entries."""
+_BLOCK = 64
+"""Photos scored at a time: bounds the memory at 26 MB an array with 50,000 entries."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,8 +22,8 @@ class Trials:
         correct: (n,), whether it is what the photo shows; false for what the gallery does not hold.
     """
 
-    cosine: NDArray[np.float32]
-    lead: NDArray[np.float32]
+    cosine: NDArray[np.float64]
+    lead: NDArray[np.float64]
     correct: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -41,10 +41,10 @@ class Trials:
             scores: (n, entries); minus infinity for an entry that a photo is not compared with.
             labels: (n,), the entry that a photo shows, -1 for none.
         """
-        rows = np.arange(len(scores))
-        best = scores.argmax(axis=1)
-        cosine = scores[rows, best]
-        others = scores.copy()
+        # As Index compares them: a threshold in float32 may let its neighbour through.
+        others = scores.astype(np.float64)
+        rows, best = np.arange(len(others)), others.argmax(axis=1)
+        cosine = others[rows, best]
         others[rows, best] = -np.inf
         return cls(cosine=cosine, lead=cosine - others.max(axis=1), correct=best == labels)
 
@@ -52,8 +52,8 @@ class Trials:
     def joined(cls, parts: Sequence["Trials"]) -> "Trials":
         """One after another; of none, none."""
         return cls(
-            cosine=np.concatenate([np.zeros(0, np.float32), *(part.cosine for part in parts)]),
-            lead=np.concatenate([np.zeros(0, np.float32), *(part.lead for part in parts)]),
+            cosine=np.concatenate([np.zeros(0), *(part.cosine for part in parts)]),
+            lead=np.concatenate([np.zeros(0), *(part.lead for part in parts)]),
             correct=np.concatenate([np.zeros(0, np.bool_), *(part.correct for part in parts)]),
         )
 

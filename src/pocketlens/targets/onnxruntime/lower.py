@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,14 @@ from pocketlens.ops.quantized import (
     QuantizeDequantize,
     QuantizedLinear,
 )
+from pocketlens.targets.integer_bias import grid_before, room_for_bias
 from pocketlens.targets.onnxruntime.blob import move_weights
 from pocketlens.targets.onnxruntime.tidy import tidy
+from pocketlens.targets.scopes import scoped
 from pocketlens.types import Artifact, Model
 
 OPSET = 21
 WEIGHTS = "weights.bin"
-LARGEST_BIAS = 2**30
-"""Bias codes stay below this, half of int32, so that a sum cannot overflow."""
-
 _QUANTIZED = (QuantizedConv2d, QuantizedConvTranspose2d, QuantizedLinear)
 _STORED = {"uint8": torch.uint8, "int8": torch.int8}
 
@@ -89,7 +88,7 @@ class _Coded(nn.Module):
         self.layer = layer
         codes, scale = layer.codes, layer.weight_scale
         if layer.bias is not None and grid is not None:
-            codes, scale = _room_for_bias(layer, grid)
+            codes, scale = room_for_bias(layer, grid)
             bias_scale = scale.broadcast_to(layer.bias.shape).contiguous() * grid
             self.register_buffer("bias_scale", bias_scale)
             self.register_buffer("bias_codes", torch.round(layer.bias.detach() / bias_scale).to(torch.int32))
@@ -112,25 +111,6 @@ class _Coded(nn.Module):
         return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def _room_for_bias(
-    layer: QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear, grid: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Codes and scale with which bias / (weight scale * activation scale) fits 32 bits.
-
-    A channel with tiny weights (a dead one) beside a sizeable bias needs a coarser scale.
-    """
-    assert layer.bias is not None
-    codes, scale = layer.codes, layer.weight_scale
-    needed = layer.bias.detach().abs() / (grid * LARGEST_BIAS)
-    if scale.dim() == 0:
-        needed = needed.max()
-    if not (needed > scale).any():
-        return codes, scale
-    coarser = torch.maximum(scale, needed)
-    weight = affine.dequantize(codes, scale, layer.axis)
-    return affine.quantize(weight, coarser, -128, 127, layer.axis), coarser
-
-
 class _Grid(nn.Module):
     """An activation grid whose zero point has the dtype that the file stores."""
 
@@ -144,17 +124,6 @@ class _Grid(nn.Module):
         return affine.quantize_dequantize(x, self.scale, self.zero_point, self.qmin, self.qmax)
 
 
-class _Scope(nn.Module):
-    """Gives one node of the graph a module of its own, for the exporter to name it by."""
-
-    def __init__(self, compute: Callable[..., Any]) -> None:
-        super().__init__()
-        self.compute = compute
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.compute(*args, **kwargs)
-
-
 def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
     """A copy in which quantized leaves are what the exporter understands and every layer has its node's name."""
     result = copy.deepcopy(graph)
@@ -163,35 +132,14 @@ def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
             continue
         module = result.get_submodule(str(node.target))
         if isinstance(module, _QUANTIZED):
-            result.set_submodule(str(node.target), _Coded(module, _grid_before(graph, node)))
+            result.set_submodule(str(node.target), _Coded(module, grid_before(graph, node)))
     for name, module in list(result.named_modules()):
         if isinstance(module, QuantizeDequantize):
             low, high = (0, 255) if module.storage == "uint8" else (-128, 127)
             if (module.qmin, module.qmax) != (low, high):
                 raise TargetError(f"{name}: ONNX Runtime's activations use the whole of {module.storage}")
             result.set_submodule(name, _Grid(module))
-    for node in result.graph.nodes:
-        if node.op == "call_function":
-            scope = _Scope(node.target)
-        elif node.op == "call_module" and node.target != node.name:  # called twice, or inside another module
-            scope = _Scope(result.get_submodule(str(node.target)))
-        else:
-            continue
-        result.add_submodule(node.name, scope)
-        node.op, node.target = "call_module", node.name
-    result.recompile()
-    return result.eval()
-
-
-def _grid_before(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
-    """The scale of the grid that feeds a layer, looking through padding; None when it is fed floats."""
-    source = node.all_input_nodes[0]
-    while vocabulary.kind(graph, source) == "pad":
-        source = source.all_input_nodes[0]
-    if source.op != "call_module":
-        return None
-    leaf = graph.get_submodule(str(source.target))
-    return leaf.scale if isinstance(leaf, QuantizeDequantize) else None
+    return scoped(result)
 
 
 def _export(graph: fx.GraphModule, model: Model, outputs: list[str]) -> onnx.ModelProto:

@@ -1,0 +1,1 @@
+"""Search: recipes that are found by measuring files, rather than given."""

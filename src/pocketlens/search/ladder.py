@@ -1,0 +1,176 @@
+"""The ladder: add one remedy of int8 after the other until the exported file is as true as asked for."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens import recipe as recipes
+from pocketlens.datasets.choose import spread_evenly
+from pocketlens.errors import ConfigError, DataError
+from pocketlens.measure import fidelity
+from pocketlens.passes.equalize_channels import EqualizeChannels
+from pocketlens.passes.fold_batch_norm import FoldBatchNorm
+from pocketlens.passes.keep_float import KeepFloat
+from pocketlens.passes.match_moments import MatchMoments
+from pocketlens.passes.quantize_static import QuantizeStatic
+from pocketlens.passes.round_adaptively import RoundAdaptively
+from pocketlens.recipe import Chain
+from pocketlens.stages import StageStore
+from pocketlens.types import Artifact, Context, ImageSet, Json, Model, Pass, Target
+
+NAME = "int8-best"
+"""The recipe that the command line maps to the ladder."""
+
+START = Chain(FoldBatchNorm(), QuantizeStatic(), MatchMoments(), name=NAME)
+"""What every climb begins with: the recipe int8."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A pass, and which pass of the chain it follows."""
+
+    step: Pass
+    after: str
+
+
+RUNGS: tuple[Rung, ...] = (
+    Rung(EqualizeChannels(), after="FoldBatchNorm"),
+    Rung(RoundAdaptively(), after="QuantizeStatic"),
+    Rung(KeepFloat(worst=3), after="MatchMoments"),
+)
+"""From the cheapest to the dearest: minutes at the second, download and speed at the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """When to stop.
+
+    Args:
+        agreement: share of images with the original's answer, at least.
+        sqnr_db: of the output, at least.
+        gain_db: what a rung must add to stay in the chain.
+        images: validation images that files are scored on, spread evenly.
+    """
+
+    agreement: float = 0.99
+    sqnr_db: float = 22.5
+    gain_db: float = 0.1
+    images: int = 500
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.agreement <= 1:
+            raise ConfigError(f"`agreement` must lie in [0, 1], got {self.agreement}. For 99% use 0.99.")
+        if self.images < 1:
+            raise ConfigError(f"`images` must be at least 1, got {self.images}")
+
+    def met(self, figures: Json) -> bool:
+        """Whether a file is true enough."""
+        return figures["agreement"] >= self.agreement and figures["sqnr_db"] >= self.sqnr_db
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """How far it went.
+
+    Args:
+        recipe: the chain that it ended with, bound; its description says what each rung added.
+        met: whether that is as true as asked for.
+        rungs: {"rung", "kept", "agreement", "agreement_interval", "sqnr_db", "kl", "added_db", "n", "seconds"} a file.
+    """
+
+    recipe: Chain
+    met: bool
+    rungs: tuple[Json, ...]
+
+
+def climb(
+    model: Model,
+    context: Context,
+    target: Target,
+    *,
+    wanted: Wanted | None = None,
+    start: Chain = START,
+    rungs: Sequence[Rung] = RUNGS,
+    stages: Path | None = None,
+) -> Climb:
+    """Find the shortest chain on the ladder whose file is as true as wanted; else the truest.
+
+    Each rung that helps stays; one that does not is left out of the chains above it. All figures are of exported
+    files on validation images.
+
+    Args:
+        model: a canonical graph in float.
+        context: for the passes; `validation` is scored on.
+        target: lowers and runs the files.
+        wanted: see Wanted.
+        start: the lowest chain.
+        rungs: what is added, in order.
+        stages: folder of the stage store, so that no pass runs twice; None keeps them in the work folder.
+    Raises: DataError without validation images; what passes and target raise.
+    """
+    wanted = wanted or Wanted()
+    if context.data.validation is None:
+        raise DataError("the ladder scores files on validation images, got none: pass --data DIR")
+    judge = _Judge(model, context, target, spread_evenly(context.data.validation, wanted.images))
+    store = StageStore(stages or context.work / "stages")
+    chain = recipes.bind(start, target.profile())
+    best = judge.score(chain, "start", store)
+    tried = [best | {"rung": " + ".join(type(step).__name__ for step in chain.passes), "kept": True, "added_db": 0.0}]
+    for rung in rungs:
+        if wanted.met(best):
+            break
+        longer = recipes.bind(_add(chain, rung), target.profile())
+        figures = judge.score(longer, type(rung.step).__name__, store)
+        added = figures["sqnr_db"] - best["sqnr_db"]
+        kept = added >= wanted.gain_db or (wanted.met(figures) and not wanted.met(best))
+        tried.append(figures | {"rung": type(rung.step).__name__, "kept": kept, "added_db": added})
+        if kept:
+            chain, best = longer, figures
+    met = wanted.met(best)
+    return Climb(
+        recipe=Chain(*chain.passes, name=start.name, description=_account(tried, met)), met=met, rungs=tuple(tried)
+    )
+
+
+class _Judge:
+    """Scores the files that recipes end in."""
+
+    def __init__(self, model: Model, context: Context, target: Target, images: ImageSet) -> None:
+        self._model, self._context, self._target, self._images = model, context, target, images
+        self._original = self._lower(model, "fp32")
+
+    def score(self, recipe: Chain, name: str, store: StageStore) -> Json:
+        """Fidelity of the exported file, and the seconds that making and scoring it took."""
+        start = time.perf_counter()
+        result, _ = recipes.run(recipe, self._model, self._context, store=store)
+        pair = [self._original, self._lower(result, name)]
+        progress = self._context.progress
+        figures = fidelity(pair, target=self._target, images=self._images, progress=progress)[1]
+        shown = ("agreement", "agreement_interval", "sqnr_db", "kl", "n")
+        return {key: figures[key] for key in shown} | {"seconds": time.perf_counter() - start}
+
+    def _lower(self, model: Model, name: str) -> Artifact:
+        folder = self._context.work / "ladder" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return self._target.lower(model, name, folder)
+
+
+def _add(chain: Chain, rung: Rung) -> Chain:
+    """The chain with the rung's pass behind the last pass of the class that it follows."""
+    names = [type(step).__name__ for step in chain.passes]
+    if rung.after not in names:
+        raise ConfigError(f"a rung follows {rung.after}, but the chain has only: {', '.join(names)}")
+    place = len(names) - names[::-1].index(rung.after)
+    return Chain(*chain.passes[:place], rung.step, *chain.passes[place:], name=chain.name)
+
+
+def _account(tried: Sequence[Json], met: bool) -> str:
+    """What each rung added, in a sentence or two."""
+    first, *others = tried
+    parts = [f"{first['rung']}: {first['sqnr_db']:.1f} dB, same answer {first['agreement']:.1%}"]
+    for rung in others:
+        what = "" if rung["kept"] else ", left out"
+        parts.append(f"{rung['rung']}: {rung['added_db']:+.1f} dB, same answer {rung['agreement']:.1%}{what}")
+    end = "as true as asked for" if met else "the truest of the ladder, not as true as asked for"
+    return f"{'; '.join(parts)} (on {first['n']} validation images). This chain is {end}."

@@ -1,0 +1,1 @@
+"""LiteRT (TensorFlow Lite) with XNNPACK kernels: what most Android apps run. Needs pocketlens[litert]."""
