@@ -46,7 +46,19 @@ STEPS = ("trace", "store", "prune", "quantize", "export", "parity")
 
 COLUMNS = (
     *("architecture", "weights", "input", "parameters", "macs", *STEPS, "macs_removed", "integer_layers"),
-    *("same_answer", "sqnr_db", "float_bytes", "int8_bytes", "seconds", "n", "seed", "device", "runtime", "torch"),
+    *(
+        "same_answer",
+        "sqnr_db",
+        "rounding_db",
+        "float_bytes",
+        "int8_bytes",
+        "seconds",
+        "n",
+        "seed",
+        "device",
+        "runtime",
+        "torch",
+    ),
     "measured",
 )
 
@@ -133,14 +145,24 @@ def run(name: str) -> dict[str, Any]:
             step = "parity"
             got = np.concatenate(list(target.outputs(artifact, images, threads=1)))
             wanted = np.concatenate([quantized.model.graph(torch.from_numpy(i)).numpy() for i in images])
-        noise = float(np.square(got - wanted, dtype=np.float64).sum())
-        sqnr = 10 * np.log10(float(np.square(wanted, dtype=np.float64).sum()) / max(noise, 1e-30))
+            exact = np.concatenate([folded.graph(torch.from_numpy(i)).numpy() for i in images])
+        sqnr, rounding = _sqnr(wanted, got), _sqnr(exact, wanted)
         same = float((got.argmax(1) == wanted.argmax(1)).mean())
-        row |= {"same_answer": round(same, 4), "sqnr_db": round(min(float(sqnr), 999.0), 1)}
-        row["parity"] = "ok" if sqnr >= 30 else f"{sqnr:.1f} dB between simulation and file"
+        row |= {"same_answer": round(same, 4), "sqnr_db": sqnr, "rounding_db": rounding}
+        row["parity"] = "ok" if sqnr >= 30 else f"{sqnr} dB between simulation and file"
     except Exception as error:  # whatever fails is this benchmark's finding
         row[step] = _reason(error)
     return row | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _sqnr(signal: Any, noisy: Any) -> float:
+    """Signal to noise of outputs, dB."""
+    import numpy as np
+
+    noise = float(np.square(noisy - signal, dtype=np.float64).sum())
+    return round(
+        min(float(10 * np.log10(float(np.square(signal, dtype=np.float64).sum()) / max(noise, 1e-30))), 999.0), 1
+    )
 
 
 def _model(name: str, calibration: Any) -> Any:

@@ -102,7 +102,8 @@ def grocery(bench: Bench) -> list[dict[str, object]]:
             figures = mean(found, ("recall_at_1", "recall_at_5", "map"))
             low, high = wilson_interval(round(figures["recall_at_1"] * found[0]["known"]), found[0]["known"])
             rows.append(
-                {"bundle": name, "enrolled": enrolled, "draws": len(found), "known": found[0]["known"]}
+                {"bundle": name, "fingerprint": backbone.fingerprint[:12], "enrolled": enrolled}
+                | {"draws": len(found), "known": found[0]["known"]}
                 | figures
                 | {"recall_at_1_low": low, "recall_at_1_high": high}
             )
@@ -115,6 +116,7 @@ def landmarks(bench: Bench) -> list[dict[str, object]]:
     rows = []
     train, backbone = bench.embed("lite0", bench.data / "landmarks" / "train")
     test, _ = bench.embed("lite0", bench.data / "landmarks" / "test")
+    fingerprint = {"fingerprint": backbone.fingerprint[:12]}
     for known in itertools.combinations(train.classes, 3):
         found = []
         for seed in bench.seeds:
@@ -122,12 +124,13 @@ def landmarks(bench: Bench) -> list[dict[str, object]]:
             gallery, _ = build_gallery(enrolled, backbone, name="landmarks", kind="landmarks")
             found.append(evaluate_gallery(gallery, test))
         counts = {"known": found[0]["known"], "unseen": found[0]["unseen"]}
-        rows.append({"enrolled": " ".join(known), "draws": len(found)} | counts | mean(found, FIGURES))
+        rows.append({"enrolled": " ".join(known), "draws": len(found)} | counts | mean(found, FIGURES) | fingerprint)
         print(rows[-1], flush=True)
     total = {key: sum(row[key] for row in rows) for key in ("draws", "known", "unseen")}
     averages = {key: float(np.mean([row[key] for row in rows])) for key in FIGURES}
-    print({"enrolled": "all splits"} | total | averages, flush=True)
-    return [*rows, {"enrolled": "all splits"} | total | averages]
+    rows.append({"enrolled": "all splits"} | total | averages | fingerprint)
+    print(rows[-1], flush=True)
+    return rows
 
 
 def search(bench: Bench) -> list[dict[str, object]]:

@@ -36,6 +36,8 @@ test('a frozen picture stays, with all guesses, until one goes back', async () =
   await shutter(page).click();
   await expect(page.getByRole('img', { name: 'The picture that you are looking at' })).toBeVisible();
   await expect(page.locator('pocket-answer ol li').first()).toBeVisible();
+  // Until the held picture itself was read, the words are of the frame before it.
+  await page.waitForTimeout(1500);
   const held = await answer(page).innerText();
   await page.waitForTimeout(3000);
   expect(await answer(page).innerText()).toBe(held);

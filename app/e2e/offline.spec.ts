@@ -1,7 +1,7 @@
 /** Everything that is needed is on the device after the first visit, and nothing is asked for after that. */
 import { expect, test } from '@playwright/test';
-import type { Page } from '@playwright/test';
 import { Served } from './served.ts';
+import { ready } from './visit.ts';
 
 let served: Served;
 
@@ -10,11 +10,6 @@ test.beforeEach(async () => {
 });
 
 test.afterEach(() => served.stop());
-
-/** Until the app looks through the camera. */
-async function ready(page: Page): Promise<void> {
-  await expect(page.locator('pocket-viewer')).toBeAttached({ timeout: 90_000 });
-}
 
 test('the app starts with the server killed and the network off', async ({ page, context }) => {
   await page.goto(served.url);

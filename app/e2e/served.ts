@@ -7,10 +7,12 @@ import { PYTHON, SITE } from './places.ts';
 export class Served {
   readonly url: string;
   readonly #process: ChildProcess;
+  readonly #ended: Promise<unknown>;
 
   private constructor(url: string, process: ChildProcess) {
     this.url = url;
     this.#process = process;
+    this.#ended = once(process, 'exit');
   }
 
   /** @param port one that an earlier server had, to come back at the same address; 0 takes any. */
@@ -31,8 +33,7 @@ export class Served {
   }
 
   async stop(): Promise<void> {
-    if (this.#process.exitCode !== null) return;
     this.#process.kill('SIGKILL');
-    await once(this.#process, 'exit');
+    await this.#ended;
   }
 }

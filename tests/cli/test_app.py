@@ -9,6 +9,7 @@ from tests.bundle.conftest import pack
 from tests.cli.conftest import Cli, one_line
 from tests.server.conftest import write_gallery_of
 
+from pocketlens.cli.app import demo_place
 from pocketlens.server.built_app import FOLDER
 
 built = pytest.mark.skipif(not (FOLDER / "sw.js").is_file(), reason="the app is not built (npm run build in app/)")
@@ -51,6 +52,16 @@ def test_wrong_input_gets_one_line(arguments: tuple[str, ...], code: int, word: 
     if "70000" not in arguments:
         one_line(done.stderr)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.lens", "photos"]
+
+
+@built
+def test_the_demo_is_squeezed_once(cli: Cli, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLENS_CACHE", str(cache))
+    place = demo_place()
+    place.parent.mkdir(parents=True)
+    pack(place)
+    said = json.loads(cli("app", "--demo", "--out", "site", "--json").stdout)
+    assert [model["name"] for model in said["models"]] == ["tiny"]
 
 
 @built

@@ -44,7 +44,7 @@ def as_onnx(module: nn.Module, path: Path, side: int, exporter: Exporter, *, fix
         module: to be exported.
         path: of the file.
         side: of its input, px.
-        exporter: torch's new one (opset 20), or the one before it (opset 13).
+        exporter: torch's new one (opset 20), or the one before it (opset 17).
         fixed: for one image only, else the batch is open.
     """
     x = torch.randn(1 if fixed else 2, 3, side, side)
@@ -56,7 +56,7 @@ def as_onnx(module: nn.Module, path: Path, side: int, exporter: Exporter, *, fix
         else:
             axes = None if fixed else {"x": {0: "n"}}
             torch.onnx.export(
-                module, (x,), path, dynamo=False, opset_version=13, input_names=["x"], dynamic_axes=axes
+                module, (x,), path, dynamo=False, opset_version=17, input_names=["x"], dynamic_axes=axes
             )
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import SPEC, TinyNet, randomised
 from torch import nn
 
 from pocketlens.errors import ConfigError, DataError
@@ -12,7 +13,6 @@ from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.passes.round_adaptively import RoundAdaptively
 from pocketlens.types import Context, IntegerFormat, Model, Scheme
-from tests.conftest import SPEC, TinyNet, randomised
 
 QUICK = RoundAdaptively(iterations=100)
 

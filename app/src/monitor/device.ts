@@ -11,6 +11,18 @@ export function heapBytes(): number | null {
   return memory?.usedJSHeapSize ?? null;
 }
 
+/** Bytes of the page and its workers (Chromium, where the page is isolated). Takes a while: it waits for a collection. */
+export async function memoryBytes(): Promise<number | null> {
+  const { measureUserAgentSpecificMemory: measure } = performance as Performance & {
+    measureUserAgentSpecificMemory?: () => Promise<{ bytes: number }>;
+  };
+  try {
+    return (await measure?.call(performance))?.bytes ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** The battery's level, 0 to 1 (Chromium on phones and laptops). */
 export async function batteryLevel(): Promise<number | null> {
   const { getBattery } = navigator as Navigator & { getBattery?: () => Promise<Battery> };

@@ -1,7 +1,7 @@
 /** Counts and times frames while the camera runs; closes a row of history every ten seconds. */
 import type { Way } from '../engine/protocol.ts';
 import { Signal } from '../store/signal.ts';
-import { batteryLevel, heapBytes } from './device.ts';
+import { batteryLevel, heapBytes, memoryBytes } from './device.ts';
 import type { History } from './history.ts';
 import { percentile } from './percentile.ts';
 import { spreads, type Sample, type Timing } from './sample.ts';
@@ -26,6 +26,7 @@ export class Monitor {
   private began = 0;
   private rowBegan = 0;
   private told = 0;
+  private memory: number | null = null;
   private battery: number | null = null;
   /** Inference of the first minute in this way, which later medians are held against. */
   private first: { way: string; began: number; times: number[] } | null = null;
@@ -76,6 +77,7 @@ export class Monitor {
       dropped: Math.max(0, this.shown - this.taken),
       stages,
       heap: heapBytes(),
+      memory: this.memory,
       battery: this.battery,
       drift: at - began < FIRST_MINUTE_MS ? null : stages.inference.p50 / percentile(times, 0.5),
     };
@@ -83,6 +85,7 @@ export class Monitor {
 
   private close(way: Way, at: number): void {
     void this.history.add(this.sample(way, at, ROW_MS));
+    void memoryBytes().then((bytes) => (this.memory = bytes));
     void batteryLevel().then((level) => (this.battery = level));
     this.frames = this.frames.filter((frame) => at - frame.at < RECENT_MS);
     this.shown = this.taken = 0;

@@ -26,6 +26,8 @@ export interface Sample {
   stages: Record<Timed, Spread>;
   /** Bytes of JavaScript's heap, null where the browser does not say. */
   heap: number | null;
+  /** Bytes of the page with its workers, as last measured; null where the browser does not say. */
+  memory: number | null;
   /** 0 to 1, null where the browser does not say. */
   battery: number | null;
   /** Median inference against that of the first minute: 1.3 is 30% slower. null until a minute has passed. */

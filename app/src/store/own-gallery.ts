@@ -9,7 +9,7 @@ export interface OwnGallery {
   file: GalleryFile;
 }
 
-/** Where nothing was measured: strict enough to stay silent before strangers (docs/app.md says where they come from). */
+/** Where nothing was measured: the guess that `pocketlens gallery build` makes too, see docs/gallery.md. */
 export const DEFAULT_THRESHOLD = 0.5;
 export const DEFAULT_MARGIN = 0.05;
 

@@ -115,6 +115,8 @@ export class Looking {
     const before = this.still.value;
     this.still.value = { id: ++this.stills, bitmap, fit };
     before?.bitmap.close();
+    // A frozen frame is what was just read; a photo is something else.
+    if (fit === 'contain') this.rest();
     this.watch();
     void this.readStill();
   }

@@ -20,6 +20,8 @@ export interface RaceProgress {
 export class Model {
   engine: Engine | null = null;
   entry: ModelEntry | null = null;
+  /** Of two that are opened at once, the later counts. */
+  private turn = 0;
 
   constructor(
     private readonly catalog: Catalog,
@@ -35,15 +37,19 @@ export class Model {
    */
   async open(entry: ModelEntry, progress: (progress: RaceProgress) => void): Promise<Engine> {
     this.close();
+    const turn = ++this.turn;
     this.entry = entry;
     const bundle = await this.readFile(entry);
     if (!this.raced(entry)) await this.race(entry, { webgpu: false }, progress, bundle);
     let failure: unknown = new FailureError('runtime', 'no way to run the model on this device');
     for (const way of this.order(entry)) {
       try {
-        this.engine = await this.openWay(bundle, way);
-        return this.engine;
+        const engine = await this.openWay(bundle, way);
+        if (turn === this.turn) return (this.engine = engine);
+        engine.close();
+        throw new FailureError('runtime', 'another model was chosen meanwhile');
       } catch (error) {
+        if (turn !== this.turn) throw error;
         failure = error;
         // Another way would find the same file.
         if (error instanceof FailureError && (error.code === 'corrupt' || error.code === 'newer')) break;

@@ -110,6 +110,7 @@ export class MonitorPanel extends LitElement {
     const now = this.session.monitor.now.value ?? this.history.at(-1);
     if (!now) return html`<p class="note">${say('monitorEmpty')}</p>`;
     const rows = this.history.slice(-CURVE_ROWS);
+    const memory = memoryOf(now);
     return html`
       <div class="tiles">
         ${this.tile(
@@ -123,12 +124,12 @@ export class MonitorPanel extends LitElement {
           rows.map((row) => row.stages.label.p50),
         )}
         ${
-          now.heap === null
+          memory === null
             ? nothing
             : this.tile(
                 say('memory'),
-                bytes(now.heap),
-                rows.map((row) => row.heap),
+                bytes(memory),
+                rows.map((row) => memoryOf(row)),
               )
         }
         ${
@@ -198,3 +199,6 @@ export class MonitorPanel extends LitElement {
     download(historyFile(await this.session.history.samples(), navigator.userAgent));
   }
 }
+
+/** All of the page's where the browser measures that, else its heap. */
+const memoryOf = (sample: Sample): number | null => sample.memory ?? sample.heap;

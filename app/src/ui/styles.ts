@@ -101,8 +101,6 @@ export const buttons = css`
   .glass {
     color: #fff;
     background: var(--glass);
-    backdrop-filter: blur(16px) saturate(1.4);
-    -webkit-backdrop-filter: blur(16px) saturate(1.4);
   }
 `;
 

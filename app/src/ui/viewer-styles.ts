@@ -33,7 +33,6 @@ export const viewerStyles = css`
     width: 3rem;
     height: 3rem;
     color: #fff;
-    filter: drop-shadow(0 1px 3px rgb(0 0 0 / 0.45));
   }
   .mark svg {
     width: 2rem;
@@ -58,10 +57,8 @@ export const viewerStyles = css`
     padding: 0.75rem calc(1rem + env(safe-area-inset-right)) calc(1rem + env(safe-area-inset-bottom))
       calc(1rem + env(safe-area-inset-left));
     border-radius: var(--radius-sheet) var(--radius-sheet) 0 0;
-    background: color-mix(in srgb, var(--surface) 94%, transparent);
-    backdrop-filter: blur(28px) saturate(1.6);
-    -webkit-backdrop-filter: blur(28px) saturate(1.6);
-    box-shadow: 0 -6px 32px rgb(0 0 0 / 0.18);
+    /* Opaque: a blur of live video behind it would cost a phone more than the picture is worth. */
+    background: var(--surface);
     overflow-y: auto;
   }
   .sheet > * {
@@ -95,7 +92,6 @@ export const viewerStyles = css`
       padding-left: 1rem;
       border-radius: 0;
       background: var(--surface);
-      box-shadow: none;
     }
   }
 
@@ -128,9 +124,6 @@ export const viewerStyles = css`
       gap: 1.25rem;
       border-radius: 0;
       background: none;
-      box-shadow: none;
-      backdrop-filter: none;
-      -webkit-backdrop-filter: none;
     }
     .brand {
       display: flex;
@@ -144,7 +137,6 @@ export const viewerStyles = css`
       width: 2.25rem;
       height: 2.25rem;
       color: var(--ink);
-      filter: none;
     }
     .brand .wide {
       margin-inline-start: auto;

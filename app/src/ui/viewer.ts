@@ -119,13 +119,16 @@ export class Viewer extends LitElement {
   }
 
   private key(event: KeyboardEvent): void {
-    const typing = event.composedPath().some((at) => at instanceof HTMLButtonElement || at instanceof HTMLInputElement);
-    if (this.sheet || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.sheet || event.ctrlKey || event.metaKey || event.altKey) return;
+    const within = event.composedPath();
+    const typing = within.some((at) => at instanceof HTMLInputElement);
+    if (event.key === 'Escape' && !typing && this.session.looking.still.value) return void this.panel.shutter();
+    // A button that has the focus is pressed by the space bar itself.
+    if (typing || within.some((at) => at instanceof HTMLButtonElement)) return;
     if (event.key === ' ') {
       event.preventDefault();
       void this.panel.shutter();
-    } else if (event.key === 'Escape' && this.session.looking.still.value) void this.panel.shutter();
-    else if (event.key in ARROWS) this.stage.nudge(ARROWS[event.key]!);
+    } else if (event.key in ARROWS) this.stage.nudge(ARROWS[event.key]!);
   }
 
   private async acceptUpdate(): Promise<void> {

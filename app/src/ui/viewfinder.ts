@@ -5,6 +5,9 @@ import type { Square } from './geometry.ts';
 import { properties } from './properties.ts';
 import { base } from './styles.ts';
 
+const CORNERS =
+  'M0 19V11A11 11 0 0 1 11 0h8M81 0h8a11 11 0 0 1 11 11v8M100 81v8a11 11 0 0 1-11 11h-8M19 100h-8A11 11 0 0 1 0 89v-8';
+
 @customElement('pocket-viewfinder')
 export class Viewfinder extends LitElement {
   static override styles = [
@@ -43,8 +46,6 @@ export class Viewfinder extends LitElement {
         height: 100%;
         overflow: visible;
         color: #fff;
-        opacity: 0.92;
-        filter: drop-shadow(0 1px 3px rgb(0 0 0 / 0.4));
         transition: color 400ms;
       }
       .sure svg {
@@ -64,13 +65,15 @@ export class Viewfinder extends LitElement {
         class="square ${this.sure ? 'sure' : ''}"
         ${properties({ '--x': `${x}px`, '--y': `${y}px`, '--side': `${side}px` })}
       >
-        <svg viewBox="0 0 100 100" fill="none" stroke="currentColor" aria-hidden="true">
+        <svg viewBox="0 0 100 100" fill="none" stroke-linecap="round" aria-hidden="true">
           <path
-            d="M0 19V11A11 11 0 0 1 11 0h8M81 0h8a11 11 0 0 1 11 11v8M100 81v8a11 11 0 0 1-11 11h-8M19 100h-8A11 11 0 0 1 0 89v-8"
-            stroke-width="3.5"
-            stroke-linecap="round"
+            d=${CORNERS}
+            stroke="#060a0b"
+            stroke-opacity="0.3"
+            stroke-width="6"
             vector-effect="non-scaling-stroke"
           />
+          <path d=${CORNERS} stroke="currentColor" stroke-width="3.5" vector-effect="non-scaling-stroke" />
         </svg>
       </div>
     `;

@@ -12,6 +12,7 @@ const sample = (at: number): Sample => ({
   dropped: 0,
   stages: spreads([{ grab: 1, preprocess: 1, inference: 1, postprocess: 1, label: 1 }]),
   heap: null,
+  memory: null,
   battery: null,
   drift: null,
 });

@@ -55,39 +55,46 @@ def app(
     )
 
 
-def _demo_bundle(console: "Console") -> Path:
-    """The packaged model, squeezed with the recipe int8 once for each version of pocketlens."""
+def demo_place() -> Path:
+    """Where the demo's bundle is kept: another one for each version of pocketlens, of bundles and of the recipe."""
     import hashlib
     from importlib.metadata import version
 
     from pocketlens import recipe
-    from pocketlens.bundle.archive import open_bundle
     from pocketlens.bundle.manifest import SCHEMA_VERSION
+    from pocketlens.targets.cache import cache_folder
+
+    made_by = f"{version('pocketlens')} {SCHEMA_VERSION} {recipe.to_json(recipe.read('int8'))}"
+    key = hashlib.sha256(made_by.encode()).hexdigest()[:12]
+    return cache_folder() / f"demo-{key}" / "efficientnet-lite0.lens"
+
+
+def _demo_bundle(console: "Console") -> Path:
+    """The packaged model, squeezed with the recipe int8, or as it was kept."""
+    from pocketlens import recipe
+    from pocketlens.bundle.archive import open_bundle
     from pocketlens.cli import inputs
     from pocketlens.errors import BundleError
     from pocketlens.squeeze.plan import SqueezePlan
     from pocketlens.squeeze.run import run
     from pocketlens.targets.cache import cache_folder
 
-    chain = recipe.read("int8")
-    made_by = f"{version('pocketlens')} {SCHEMA_VERSION} {chain}"
-    key = hashlib.sha256(made_by.encode()).hexdigest()[:12]
-    bundle = cache_folder() / f"demo-{key}" / "efficientnet-lite0.lens"
+    place = demo_place()
     try:
-        with open_bundle(bundle) as kept:
+        with open_bundle(place) as kept:
             kept.verify()
-        return bundle
+        return place
     except BundleError:
-        bundle.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
     model = inputs.load_model("efficientnet_lite0", None, None)
     plan = SqueezePlan(
-        recipe=chain,
+        recipe=recipe.read("int8"),
         target=inputs.load_target("onnxruntime"),
-        out=bundle,
+        out=place,
         force=True,
         stages=cache_folder() / "stages",
         cache=cache_folder(),
         command="pocketlens app --demo",
     )
     run(model, inputs.load_data(model, None, None, None), plan, progress=console.progress, say=console.say)
-    return bundle
+    return place

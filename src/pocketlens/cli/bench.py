@@ -35,7 +35,7 @@ def bench(
     from pocketlens.cli.runners import runners
     from pocketlens.datasets import splits
     from pocketlens.errors import UsageError
-    from pocketlens.measure import Entrant, MeasurePlan, measure
+    from pocketlens.measure import MeasurePlan, measure
     from pocketlens.squeeze.plan import flat
     from pocketlens.verdict import latency_clause
 

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 from pocketlens.errors import ConfigError, DataError
-from pocketlens.types import Artifact, Data, ImageSet, Model, Target
+from pocketlens.types import Data, ImageSet, Model, Target
+
+VALIDATION_IMAGES = 500
+"""At most so many of the images left over from calibration judge the stages."""
 
 
 def load_model(
@@ -86,7 +89,7 @@ def load_data(
     from dataclasses import replace
 
     from pocketlens.datasets import splits
-    from pocketlens.datasets.choose import spread_evenly
+    from pocketlens.datasets.choose import left_over, spread_evenly
 
     ids, labels = model.spec.class_ids, model.spec.labels
 
@@ -101,12 +104,15 @@ def load_data(
     if found.calibration is None:
         found = replace(found, calibration=load("sample", "calibration"))
     assert found.calibration is not None
+    rest = left_over(found.calibration, calibration_images) if calibration_images is not None else None
     if calibration_images is not None:
         found = replace(found, calibration=spread_evenly(found.calibration, calibration_images))
     if found.validation is None:
-        # Given only calibration images, stage figures come from them: a guide, while the final ones read `test`.
-        own = calibration is not None or data is not None
-        found = replace(found, validation=found.calibration if own else load("sample", "validation"))
+        # Given only calibration images, stage figures come from those left over, else from the same: a guide, while
+        # the final ones read `test`.
+        own = spread_evenly(rest, VALIDATION_IMAGES) if rest is not None else found.calibration
+        given = calibration is not None or data is not None
+        found = replace(found, validation=own if given else load("sample", "validation"))
     if found.test is None:
         found = replace(
             found, test=load("sample", "test") if data is None and calibration is None else found.validation
@@ -127,31 +133,6 @@ def load_targets(names: str) -> list[Target]:
     if len(set(wanted)) != len(wanted):
         raise ConfigError(f"--target names a runtime twice: {names!r}")
     return [load_target(name) for name in wanted]
-
-
-def lower_bundle(path: Path, graph: str | None, target: Target, folder: Path, calibration: str) -> Artifact:
-    """A bundle's model in another runtime's file, under that runtime's own scheme.
-
-    Args:
-        path: the bundle.
-        graph: a name of its graphs, or None for the preferred one.
-        target: the runtime.
-        folder: for the file, exists.
-        calibration: images that set the ranges, as in `datasets.splits.load`.
-    """
-    from pocketlens.bundle.archive import open_bundle
-    from pocketlens.datasets import splits
-    from pocketlens.squeeze.graphs import graph_variants
-    from pocketlens.squeeze.shape import for_runtime
-    from pocketlens.targets.cache import cache_folder
-
-    with open_bundle(path) as bundle:
-        manifest = bundle.manifest
-        name = bundle.graph(graph).entry.name
-    spec = manifest.spec
-    images = splits.load(calibration, spec.class_ids, spec.labels, part="calibration")
-    model = for_runtime(manifest.recipe, target.profile(), cache_folder() / "stages", images)
-    return target.lower(graph_variants(model)[name], name, folder)
 
 
 def read_threads(text: str) -> tuple[int, ...]:

@@ -74,9 +74,10 @@ def _of_bundle(
     with open_bundle(path) as bundle:
         if target.name == "onnxruntime":
             return unpack(bundle, folder, graph), path.stat().st_size
-    from pocketlens.cli.inputs import lower_bundle
+    from pocketlens.squeeze.export import lower_bundle
+    from pocketlens.targets.cache import cache_folder
 
-    return lower_bundle(path, graph, target, folder, calibration), None
+    return lower_bundle(path, graph, target, folder, cache_folder() / "stages", calibration), None
 
 
 def _artifact(name: str, made: "Path | Artifact", target: "Target", spec: "ModelSpec") -> "Artifact":

@@ -1,7 +1,7 @@
 """pocketlens squeeze: run one recipe, measure, write bundle and report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,11 @@ def squeeze(
         ),
     ],
     recipe: Annotated[
-        str, typer.Option(help="A shipped recipe (int8, half, fast, tiny-student) or a TOML file.")
+        str,
+        typer.Option(
+            help="A shipped recipe (int8, half, fast, tiny-student), int8-best (adds remedies until the file is true "
+            "enough), or a TOML file."
+        ),
     ] = "int8",
     out: Annotated[
         Path | None, typer.Option(help="The bundle to write; the report goes beside it. [default: NAME.lens]")
@@ -49,6 +53,10 @@ def squeeze(
         list[str] | None,
         typer.Option(help="A model that Distil learns from, or NAME=WEIGHTS; may be repeated. [default: the model]"),
     ] = None,
+    min_agreement: Annotated[
+        float, typer.Option(help="For int8-best: the share of images with the original's answer that is enough.")
+    ] = 0.99,
+    min_sqnr: Annotated[float, typer.Option(help="For int8-best: the SQNR of the output that is enough, dB.")] = 22.5,
     target: Annotated[str, typer.Option(help="The runtime to make it for and measure it on.")] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts to time, the first in headlines.")] = "1,2",
     seed: Annotated[int, typer.Option(help="Makes the run repeatable.")] = 0,
@@ -59,9 +67,14 @@ def squeeze(
     """Run one recipe on a model, measure the files here, write the bundle and its report."""
     import shlex
     import sys
+    import tempfile
+    from dataclasses import replace
 
     from pocketlens.cli import inputs
     from pocketlens.cli.console import Console
+    from pocketlens.cli.ladder import climb_for
+    from pocketlens.recipe import read
+    from pocketlens.search import ladder
     from pocketlens.squeeze.plan import SqueezePlan, check_output
     from pocketlens.squeeze.run import run
     from pocketlens.targets.cache import cache_folder
@@ -70,30 +83,30 @@ def squeeze(
     destination = out or Path(f"{Path(model.replace(':', '_')).stem}.lens")
     counts = inputs.read_threads(threads)
     check_output(destination, force)
-    chain = _read_recipe(recipe)
+    climbs = recipe == ladder.NAME
+    chain = ladder.START if climbs else read(recipe)
+    wanted = ladder.Wanted(agreement=min_agreement, sqnr_db=min_sqnr)
     loaded = inputs.load_model(model, weights, classes, data, preprocessing)
     splits = inputs.load_data(loaded, data, calibration, test, calibration_images)
-    plan = SqueezePlan(
-        recipe=chain,
-        target=inputs.load_target(target),
-        out=destination,
-        threads=counts,
-        seed=seed,
-        force=force,
-        stages=None if fresh else cache_folder() / "stages",
-        cache=None if fresh else cache_folder(),
-        teachers=tuple(inputs.load_teacher(name, loaded) for name in teacher or ()),
-        command=shlex.join(["pocketlens", *sys.argv[1:]]),
-    )
-    result = run(loaded, splits, plan, progress=console.progress, say=console.say)
+    with tempfile.TemporaryDirectory(prefix="pocketlens-") as own:
+        plan = SqueezePlan(
+            recipe=chain,
+            target=inputs.load_target(target),
+            out=destination,
+            threads=counts,
+            seed=seed,
+            force=force,
+            stages=Path(own) if fresh else cache_folder() / "stages",
+            cache=None if fresh else cache_folder(),
+            teachers=tuple(inputs.load_teacher(name, loaded) for name in teacher or ()),
+            command=shlex.join(["pocketlens", *sys.argv[1:]]),
+        )
+        climb = climb_for(console, loaded, splits, plan, wanted) if climbs else None
+        if climb is not None:
+            plan = replace(plan, recipe=climb.recipe)
+        result = run(loaded, splits, plan, progress=console.progress, say=console.say)
     _show(console, result)
-    console.finish(result.to_json())
-
-
-def _read_recipe(name: str) -> Any:
-    from pocketlens.recipe import read
-
-    return read(name)
+    console.finish(result.to_json() | ({"ladder": list(climb.rungs)} if climb else {}))
 
 
 def _stages(result: "Squeezed") -> "Table":

@@ -10,6 +10,13 @@ def spread_evenly(images: ImageSet, count: int) -> ImageSet:
     return images.subset([i * total // count for i in range(count)]) if count < total else images
 
 
+def left_over(images: ImageSet, count: int) -> ImageSet | None:
+    """What `spread_evenly` leaves; None when it takes all."""
+    total = len(images)
+    taken = {i * total // count for i in range(count)}
+    return images.subset([i for i in range(total) if i not in taken]) if count < total else None
+
+
 def teaching_images(data: Data) -> ImageSet:
     """Train images, else calibration images. Raises DataError where there are not even two."""
     images = data.train if data.train is not None else data.calibration

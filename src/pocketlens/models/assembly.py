@@ -142,10 +142,11 @@ class Assembly:
             return value
         if value.constant:
             return self.tensor(name, value.first)
-        row = value.first[:1]
-        sides = zip((value.first, value.second), BATCHES, strict=True)
-        if all(len(side) == n and (side == row).all() for side, n in sides):
-            return self.over_batch(name, self.tensor(name, row))
+        sides = (value.first, value.second)
+        if tuple(side.shape[:1] for side in sides) == tuple((n,) for n in BATCHES):
+            row = value.first[:1]
+            if all(bool((side == row).all()) for side in sides):
+                return self.over_batch(name, self.tensor(name, row))
         raise UnsupportedModelError("computes with the batch size; export it so that images do not see one another")
 
     def over_batch(self, name: str, node: fx.Node) -> fx.Node:
@@ -216,6 +217,10 @@ class Assembly:
         result.graph.lint()
         result.recompile()
         result.delete_all_unused_submodules()
+        used = {str(node.target) for node in result.graph.nodes if node.op == "get_attr"}
+        for name in (*result._parameters, *result._buffers):
+            if name not in used:  # what became a leaf's bias or norm
+                delattr(result, name)
         for node in result.graph.nodes:
             if vocabulary.kind(result, node) == "other":
                 raise UnsupportedModelError(

@@ -9,12 +9,7 @@ from pocketlens import recipe as recipes
 from pocketlens.datasets.choose import spread_evenly
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.measure import fidelity
-from pocketlens.passes.equalize_channels import EqualizeChannels
-from pocketlens.passes.fold_batch_norm import FoldBatchNorm
-from pocketlens.passes.keep_float import KeepFloat
-from pocketlens.passes.match_moments import MatchMoments
-from pocketlens.passes.quantize_static import QuantizeStatic
-from pocketlens.passes.round_adaptively import RoundAdaptively
+from pocketlens.passes import pass_class
 from pocketlens.recipe import Chain
 from pocketlens.stages import StageStore
 from pocketlens.types import Artifact, Context, ImageSet, Json, Model, Pass, Target
@@ -22,8 +17,8 @@ from pocketlens.types import Artifact, Context, ImageSet, Json, Model, Pass, Tar
 NAME = "int8-best"
 """The recipe that the command line maps to the ladder."""
 
-START = Chain(FoldBatchNorm(), QuantizeStatic(), MatchMoments(), name=NAME)
-"""What every climb begins with: the recipe int8."""
+START = recipes.read("int8")
+"""What every climb begins with."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +30,9 @@ class Rung:
 
 
 RUNGS: tuple[Rung, ...] = (
-    Rung(EqualizeChannels(), after="FoldBatchNorm"),
-    Rung(RoundAdaptively(), after="QuantizeStatic"),
-    Rung(KeepFloat(worst=3), after="MatchMoments"),
+    Rung(pass_class("EqualizeChannels")(), after="FoldBatchNorm"),
+    Rung(pass_class("RoundAdaptively")(), after="QuantizeStatic"),
+    Rung(pass_class("KeepFloat")(worst=3), after="MatchMoments"),
 )
 """From the cheapest to the dearest: minutes at the second, download and speed at the last."""
 
@@ -49,13 +44,15 @@ class Wanted:
     Args:
         agreement: share of images with the original's answer, at least.
         sqnr_db: of the output, at least.
-        gain_db: what a rung must add to stay in the chain.
+        gain_db: what a rung must add to stay in the chain,
+        gain_agreement: or what it must add to the agreement while it costs less than `gain_db`.
         images: validation images that files are scored on, spread evenly.
     """
 
     agreement: float = 0.99
     sqnr_db: float = 22.5
     gain_db: float = 0.1
+    gain_agreement: float = 0.005
     images: int = 500
 
     def __post_init__(self) -> None:
@@ -67,6 +64,14 @@ class Wanted:
     def met(self, figures: Json) -> bool:
         """Whether a file is true enough."""
         return figures["agreement"] >= self.agreement and figures["sqnr_db"] >= self.sqnr_db
+
+    def better(self, figures: Json, before: Json) -> bool:
+        """Whether a rung is worth what it costs."""
+        if self.met(figures) and not self.met(before):
+            return True
+        added = figures["sqnr_db"] - before["sqnr_db"]
+        same = figures["agreement"] - before["agreement"]
+        return added >= self.gain_db or (same >= self.gain_agreement and added > -self.gain_db)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +127,13 @@ def climb(
             break
         longer = recipes.bind(_add(chain, rung), target.profile())
         figures = judge.score(longer, type(rung.step).__name__, store)
-        added = figures["sqnr_db"] - best["sqnr_db"]
-        kept = added >= wanted.gain_db or (wanted.met(figures) and not wanted.met(best))
+        kept, added = wanted.better(figures, best), figures["sqnr_db"] - best["sqnr_db"]
         tried.append(figures | {"rung": type(rung.step).__name__, "kept": kept, "added_db": added})
         if kept:
             chain, best = longer, figures
     met = wanted.met(best)
-    return Climb(
-        recipe=Chain(*chain.passes, name=start.name, description=_account(tried, met)), met=met, rungs=tuple(tried)
-    )
+    account = _account(tried, met, _same(context))
+    return Climb(recipe=Chain(*chain.passes, name=NAME, description=account), met=met, rungs=tuple(tried))
 
 
 class _Judge:
@@ -165,7 +168,13 @@ def _add(chain: Chain, rung: Rung) -> Chain:
     return Chain(*chain.passes[:place], rung.step, *chain.passes[place:], name=chain.name)
 
 
-def _account(tried: Sequence[Json], met: bool) -> str:
+def _same(context: Context) -> bool:
+    """Whether files are scored on the very images that passes saw, which flatters them."""
+    calibration, validation = context.data.calibration, context.data.validation
+    return bool(calibration and validation and calibration.fingerprint() == validation.fingerprint())
+
+
+def _account(tried: Sequence[Json], met: bool, same: bool) -> str:
     """What each rung added, in a sentence or two."""
     first, *others = tried
     parts = [f"{first['rung']}: {first['sqnr_db']:.1f} dB, same answer {first['agreement']:.1%}"]
@@ -173,4 +182,5 @@ def _account(tried: Sequence[Json], met: bool) -> str:
         what = "" if rung["kept"] else ", left out"
         parts.append(f"{rung['rung']}: {rung['added_db']:+.1f} dB, same answer {rung['agreement']:.1%}{what}")
     end = "as true as asked for" if met else "the truest of the ladder, not as true as asked for"
-    return f"{'; '.join(parts)} (on {first['n']} validation images). This chain is {end}."
+    images = "calibration images, for want of others" if same else "validation images"
+    return f"{'; '.join(parts)} (on {first['n']} {images}). This chain is {end}."

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from pocketlens import recipe as recipes
-from pocketlens.models.compare import layer_errors
 from pocketlens.report import html
 from pocketlens.report.data import ReportData
 from pocketlens.squeeze import output
 from pocketlens.squeeze.confidence import fit_confidence
+from pocketlens.squeeze.diagnosis import Diagnosis, diagnose
 from pocketlens.squeeze.embedding import fit_whitening
 from pocketlens.squeeze.graphs import lower_graphs
 from pocketlens.squeeze.measurements import Snapshot, measure_graphs, measure_stages, preferred_graph
@@ -27,9 +27,6 @@ from pocketlens.squeeze.shape import keep_shape
 from pocketlens.stages import StageStore
 from pocketlens.types import Context, Data, Json, Model, Progress, Record, Silent
 from pocketlens.verdict import judge
-
-ERROR_IMAGES = 16
-"""Validation images that the report's per-layer error is computed on."""
 
 
 def run(
@@ -98,7 +95,7 @@ def run(
             assert data.test is not None
             photos = compare_photos(original, best, plan.target, data.test, temperature=confidence.temperature)
             times = {a.name: plan.target.layer_times(a) for a in (original, *graphs)}
-            errors = _layer_errors(snapshots, data)
+            diagnosis = diagnose(snapshots, data, plan.cache, progress)
         with clock("write"):
             size = output.write(
                 plan.out,
@@ -129,7 +126,7 @@ def run(
             embedding=None if whitening is None else (whitening.features, whitening.dimensions),
             seconds=clock.total(),
         )
-        html.write(_report(squeezed, model, data, plan, times, errors, photos), plan.report, force=plan.force)
+        html.write(_report(squeezed, model, data, plan, times, diagnosis, photos), plan.report, force=plan.force)
     return squeezed
 
 
@@ -156,7 +153,7 @@ def _report(
     data: Data,
     plan: SqueezePlan,
     times: dict[str, tuple[Json, ...]],
-    errors: tuple[Json, ...],
+    diagnosis: Diagnosis,
     photos: Any,
 ) -> ReportData:
     return ReportData(
@@ -173,24 +170,13 @@ def _report(
         verdict=squeezed.verdict,
         verdicts=squeezed.verdicts,
         layer_times=times,
-        layer_errors=errors,
+        layer_errors=diagnosis.errors,
+        sensitivity=diagnosis.harms,
         photos=photos,
         recipe=recipes.to_toml(squeezed.recipe),
         data=output.splits_json(data),
         seconds=squeezed.seconds,
     )
-
-
-def _layer_errors(snapshots: list[Snapshot], data: Data) -> tuple[Json, ...]:
-    """Per layer of the last model, against the last one before it was quantized."""
-    final = snapshots[-1].model
-    before = [s.model for s in snapshots if "quantized" not in s.model.facts]
-    if "quantized" not in final.facts or not before or data.validation is None:
-        return ()
-    batches = data.validation.subset(range(min(ERROR_IMAGES, len(data.validation)))).batches(
-        final.spec.preprocessing, 8
-    )
-    return layer_errors(before[-1], final, (torch.from_numpy(batch.images) for batch in batches))
 
 
 def _summary(record: Record) -> str:

@@ -17,7 +17,7 @@ from pocketlens.stages import StageStore
 from pocketlens.types import Context, Data, ImageSet, Json, Model, Pass, PassResult, Profile, Progress, Record, Silent
 
 _NUMERIC = frozenset({"folded", "quantized", "half", "clustered", "tied"})
-"""A pass that establishes one of these starts the half of a recipe that belongs to one scheme."""
+"""A pass that establishes one of these, or is bound to a scheme, starts the half of a recipe that belongs to it."""
 
 
 def keep_shape(
@@ -49,7 +49,7 @@ def keep_shape(
 
 def shape_passes(recipe: recipes.Chain) -> int:
     """How many passes at a recipe's start are shared by all runtimes."""
-    numeric = [place for place, step in enumerate(recipe.passes) if step.establishes & _NUMERIC]
+    numeric = [place for place, step in enumerate(recipe.passes) if step.establishes & _NUMERIC or _bindable(step)]
     return min(numeric, default=len(recipe.passes))
 
 
@@ -102,5 +102,8 @@ def for_runtime(
 
 def _unbound(step: Pass) -> Pass:
     """The pass with what a target decides open again."""
-    open_again = {item.name: "auto" for item in fields(cast(Any, step)) if "bind" in item.metadata}
-    return replace(cast(Any, step), **open_again)
+    return replace(cast(Any, step), **dict.fromkeys(_bindable(step), "auto"))
+
+
+def _bindable(step: Pass) -> list[str]:
+    return [item.name for item in fields(cast(Any, step)) if "bind" in item.metadata]

@@ -1,5 +1,6 @@
 """From an ONNX file to a canonical graph."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pocketlens.models.assembly import Assembly, Known, Value
 from pocketlens.models.onnx.file import OnnxFile, open_onnx
 from pocketlens.models.onnx.folding import fold
 from pocketlens.models.onnx.operator import Operator
-from pocketlens.models.onnx.table import OPERATORS
+from pocketlens.models.onnx.table import LAYERS, OPERATORS
 from pocketlens.models.onnx.verify import verify
 
 _FAILURES = (
@@ -108,12 +109,22 @@ def _build(node: onnx.NodeProto, values: dict[str, Value], file: OnnxFile, assem
 
 def _operator(node: onnx.NodeProto, inputs: tuple[Value | None, ...], file: OnnxFile, assembly: Assembly) -> Operator:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    weight = next((name for name in node.input if name.endswith(".weight")), "")
     return Operator(
         proto=node,
         inputs=inputs,
         attributes=attributes,
         opset=file.opset,
         assembly=assembly,
-        name=weight.removesuffix(".weight") or node.name or node.output[0],
+        name=_layer_name(node),
     )
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    """What the module called it: after its weight, else after the path that the exporter wrote into the node's name."""
+    weight = next((name for name in node.input if name.endswith(".weight")), "")
+    if weight or not node.name.startswith("/"):
+        return weight.removesuffix(".weight") or node.name.removeprefix("node_") or node.output[0]
+    # Torch's older exporter: /layer1/layer1.0/conv1/Conv, each part a module within the one before.
+    *parts, kind = node.name.strip("/").split("/")
+    kept = [part for part, inner in pairwise([*parts, ""]) if not inner.startswith(f"{part}.")]
+    return ".".join(kept if kept and kind in LAYERS else [*kept, kind])

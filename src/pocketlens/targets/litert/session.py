@@ -38,6 +38,16 @@ class Session:
         self._shape = tuple(shapes[0])
         self._outputs = interpreter.get_output_details()
 
+    @property
+    def input_grid(self) -> tuple[float, int] | None:
+        """(scale, zero point) of the integers it takes, None where it takes floats."""
+        return _grid(self._input)
+
+    @property
+    def output_grid(self) -> tuple[float, int] | None:
+        """(scale, zero point) of the integers that the first output gives, None where it gives floats."""
+        return _grid(self._outputs[0])
+
     def run(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Compute the first output.
 
@@ -121,20 +131,27 @@ def _interpreter(content: bytes, threads: int) -> Interpreter:
     return interpreter
 
 
-def _onto_grid(values: "NDArray[np.float32]", tensor: dict[str, Any]) -> "NDArray[Any]":
-    kind = tensor["dtype"]
-    if kind is np.float32:
-        return values
+def _grid(tensor: dict[str, Any]) -> tuple[float, int] | None:
+    if tensor["dtype"] is np.float32:
+        return None
     scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(kind)
-    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(kind)
+    return float(scale), int(zero_point)
+
+
+def _onto_grid(values: "NDArray[np.float32]", tensor: dict[str, Any]) -> "NDArray[Any]":
+    grid = _grid(tensor)
+    if grid is None:
+        return values
+    limits = np.iinfo(tensor["dtype"])
+    codes = np.rint(values / np.float32(grid[0])) + grid[1]
+    return np.clip(codes, limits.min, limits.max).astype(tensor["dtype"])
 
 
 def _off_grid(values: "NDArray[Any]", tensor: dict[str, Any]) -> "NDArray[np.float32]":
-    if tensor["dtype"] is np.float32:
+    grid = _grid(tensor)
+    if grid is None:
         return values
-    scale, zero_point = tensor["quantization"]
-    return (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    return (values.astype(np.float32) - np.float32(grid[1])) * np.float32(grid[0])
 
 
 def _first_line(error: Exception) -> str:

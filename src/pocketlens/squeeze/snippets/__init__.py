@@ -1,0 +1,1 @@
+"""The code that goes with an exported file: how a picture becomes its input, in four languages."""
