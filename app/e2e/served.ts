@@ -18,12 +18,15 @@ export class Served {
   /** @param port one that an earlier server had, to come back at the same address; 0 takes any. */
   static async start(site: string = SITE, port = 0): Promise<Served> {
     const args = ['-m', 'pocketlens', 'serve', site, '--port', String(port), '--json'];
-    const child = spawn(PYTHON, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(PYTHON, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let trouble = '';
+    child.stderr.on('data', (chunk) => (trouble += String(chunk)));
     let text = '';
     for await (const chunk of child.stdout) {
       text += String(chunk);
       if (text.endsWith('}\n')) break;
     }
+    if (!text) throw new Error(`the server did not start: ${trouble}`);
     const [url] = (JSON.parse(text) as { urls: [string] }).urls;
     return new Served(url, child);
   }

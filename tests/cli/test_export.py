@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.cli.conftest import Cli, one_line
 from tests.conftest import SPEC
 
@@ -19,7 +18,6 @@ from pocketlens.datasets.images import open_image, preprocess
 from pocketlens.models import store
 from pocketlens.squeeze.export import FORMATS
 from pocketlens.squeeze.snippets.write import SUFFIXES
-from pocketlens.types import Model
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai_edge_litert"}
 

@@ -6,7 +6,12 @@ export type Frame = ImageBitmap | VideoFrame;
 export interface FrameCounts {
   shown: number;
   taken: number;
+  /** When this frame was shown, by performance.now(). */
+  at: number;
 }
+
+/** A frame that waited for longer than this share of the last work is left for the next one: answers stay fresh. */
+const STALE = 0.15;
 
 /**
  * Call `work` with the newest frame whenever the last call has ended and the video has shown another since.
@@ -17,7 +22,8 @@ export function eachFrame(
   video: HTMLVideoElement,
   work: (frame: Frame, counts: FrameCounts) => Promise<void>,
 ): () => void {
-  const counts = { shown: 0, taken: 0 };
+  const counts = { shown: 0, taken: 0, at: 0 };
+  let lastWork = Infinity;
   let running = true;
   let busy = false;
   let fresh = false;
@@ -25,13 +31,16 @@ export function eachFrame(
 
   const take = async () => {
     if (busy || !fresh || !running) return;
-    busy = true;
     fresh = false;
+    const began = performance.now();
+    if (began - counts.at > STALE * lastWork) return;
+    busy = true;
     try {
       const frame = await grab(video);
       if (frame && running) {
         counts.taken++;
-        await work(frame, counts);
+        await work(frame, { ...counts });
+        lastWork = performance.now() - began;
       } else frame?.close();
     } finally {
       busy = false;
@@ -41,6 +50,7 @@ export function eachFrame(
   const shown = () => {
     if (!running) return;
     counts.shown++;
+    counts.at = performance.now();
     fresh = true;
     void take();
     wait();

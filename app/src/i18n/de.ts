@@ -196,6 +196,7 @@ export const de: Dictionary = {
   stagePreprocess: 'Vorbereiten',
   stageInference: 'Modell',
   stagePostprocess: 'Antworten',
+  stageAround: 'Alles außer dem Modell',
   stageLabel: 'Insgesamt, bis zur Antwort',
   exportHistory: 'Verlauf exportieren',
   rowsOne: '{count} Zeile, als JSON',

@@ -198,6 +198,7 @@ export const en = {
   stagePreprocess: 'Prepare',
   stageInference: 'Model',
   stagePostprocess: 'Answers',
+  stageAround: 'All but the model',
   stageLabel: 'In all, to the label',
   exportHistory: 'Export the history',
   rowsOne: '{count} row, as JSON',

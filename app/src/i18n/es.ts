@@ -193,6 +193,7 @@ export const es: Dictionary = {
   stagePreprocess: 'Preparación',
   stageInference: 'Modelo',
   stagePostprocess: 'Respuestas',
+  stageAround: 'Todo menos el modelo',
   stageLabel: 'En total, hasta la respuesta',
   exportHistory: 'Exportar el historial',
   rowsOne: '{count} fila, en JSON',

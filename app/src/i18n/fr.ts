@@ -195,6 +195,7 @@ export const fr: Dictionary = {
   stagePreprocess: 'Préparation',
   stageInference: 'Modèle',
   stagePostprocess: 'Réponses',
+  stageAround: 'Tout sauf le modèle',
   stageLabel: 'Au total, jusqu’à la réponse',
   exportHistory: 'Exporter l’historique',
   rowsOne: '{count} ligne, en JSON',

@@ -2,12 +2,12 @@
 import type { Stages, Way } from '../engine/protocol.ts';
 import { percentile } from './percentile.ts';
 
-/** The engine's stages, and all from the grab to the label on the screen. */
-export const TIMED = ['grab', 'preprocess', 'inference', 'postprocess', 'label'] as const;
+/** The engine's stages; all that is done to a frame but the model; and from the frame on the screen to its label there. */
+export const TIMED = ['grab', 'preprocess', 'inference', 'postprocess', 'around', 'label'] as const;
 export type Timed = (typeof TIMED)[number];
 
 /** Milliseconds that one frame took. */
-export type Timing = Stages & { label: number };
+export type Timing = Stages & { around: number; label: number };
 
 export interface Spread {
   p50: number;

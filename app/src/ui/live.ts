@@ -48,8 +48,9 @@ export class Live {
     try {
       const look = await engine.look(frame, regionOf(sizeOf(frame)), { topK: TOP_K, logits: !searching });
       if (!look || this.over) return;
-      await show(this.reader.read(look, began));
-      const timing = { ...look.stages, label: performance.now() - began };
+      await show(this.reader.read(look, counts.at));
+      const done = performance.now();
+      const timing = { ...look.stages, around: done - began - look.stages.inference, label: done - counts.at };
       monitor.record(timing, engine.way, counts.shown - this.lastShown);
       this.lastShown = counts.shown;
     } catch (error) {

@@ -17,6 +17,7 @@ const STAGES: Record<Timed, Key> = {
   preprocess: 'stagePreprocess',
   inference: 'stageInference',
   postprocess: 'stagePostprocess',
+  around: 'stageAround',
   label: 'stageLabel',
 };
 

@@ -10,7 +10,7 @@ const sample = (at: number): Sample => ({
   way: { graph: 'float', provider: 'wasm', threads: 1 },
   fps: 30,
   dropped: 0,
-  stages: spreads([{ grab: 1, preprocess: 1, inference: 1, postprocess: 1, label: 1 }]),
+  stages: spreads([{ grab: 1, preprocess: 1, inference: 1, postprocess: 1, around: 4, label: 5 }]),
   heap: null,
   memory: null,
   battery: null,

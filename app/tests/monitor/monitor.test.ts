@@ -12,6 +12,7 @@ const timing = (inference: number): Timing => ({
   preprocess: 2,
   inference,
   postprocess: 1,
+  around: 4,
   label: inference + 5,
 });
 
