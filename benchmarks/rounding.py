@@ -17,17 +17,20 @@ from pocketlens import Chain, FoldBatchNorm, MatchMoments, QuantizeStatic, Round
 from pocketlens.datasets import splits
 from pocketlens.measure import fidelity
 from pocketlens.models import sources
+from pocketlens.ops.observers import ObserverName
 from pocketlens.recipe import bind, run
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
 from pocketlens.types import Context, Data, Pass, Scheme
 
-REPAIRS: dict[str, tuple[Pass, ...]] = {
-    "nearest": (),
-    "nearest, MatchMoments": (MatchMoments(),),
-    "RoundAdaptively": (RoundAdaptively(),),
-    "RoundAdaptively, MatchMoments": (RoundAdaptively(), MatchMoments()),
+WAYS: dict[str, tuple[ObserverName, tuple[Pass, ...]]] = {
+    "nearest": ("mse", ()),
+    "nearest, MatchMoments": ("mse", (MatchMoments(),)),
+    "RoundAdaptively": ("mse", (RoundAdaptively(),)),
+    "RoundAdaptively, whole ranges": ("minmax", (RoundAdaptively(),)),
+    "RoundAdaptively, whole ranges, MatchMoments": ("minmax", (RoundAdaptively(), MatchMoments())),
 }
+"""How weights are rounded -> how ranges of activations are found, and what follows QuantizeStatic."""
 
 FIGURES = ("n", "agreement", "sqnr_db", "kl", "top1_change", "agreement_interval", "top1_change_interval")
 
@@ -65,8 +68,10 @@ def main() -> None:
             # Few levels are better spent on the many small weights than on the few large ones.
             search = "minmax" if bits >= 7 else "mse"
             scheme = with_bits(profile.scheme, bits)
-            for name, repair in REPAIRS.items():
-                chain = Chain(FoldBatchNorm(), QuantizeStatic(scheme=scheme, weights=search), *repair)
+            for name, (ranges, repair) in WAYS.items():
+                chain = Chain(
+                    FoldBatchNorm(), QuantizeStatic(scheme=scheme, weights=search, activations=ranges), *repair
+                )
                 quantized, records = run(bind(chain, profile), model, context, store=store)
                 place = folder / f"{bits} {name}"
                 place.mkdir()

@@ -125,11 +125,9 @@ def test_the_javascript_snippet_makes_the_same_input(exported: tuple[str, str, P
         grid = open_session(out, None, {}, 1).input_grid
         assert grid is not None
         got = (got.astype(np.float32) - grid[1]) * grid[0]
-        assert np.abs(got - wanted).max() <= grid[0]
+        assert np.abs(got - wanted).max() <= 0.51 * grid[0]
     else:
-        # Pillow sums with weights of 22 bits, so that a half-way case may fall one level aside.
-        assert np.abs(got - wanted).max() <= 1.01 / SPEC.preprocessing.std[0]
-        assert (np.abs(got - wanted) > 1e-5).mean() < 0.01
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("language", ["kotlin", "swift"])

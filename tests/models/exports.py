@@ -55,9 +55,7 @@ def as_onnx(module: nn.Module, path: Path, side: int, exporter: Exporter, *, fix
             torch.onnx.export(module, (x,), path, dynamo=True, opset_version=20, verbose=False, dynamic_shapes=shapes)
         else:
             axes = None if fixed else {"x": {0: "n"}}
-            torch.onnx.export(
-                module, (x,), path, dynamo=False, opset_version=17, input_names=["x"], dynamic_axes=axes
-            )
+            torch.onnx.export(module, (x,), path, dynamo=False, opset_version=17, input_names=["x"], dynamic_axes=axes)
 
 
 def as_program(module: nn.Module, path: Path, side: int, *, fixed: bool, core: bool = False) -> None:

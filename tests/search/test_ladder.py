@@ -6,7 +6,7 @@ import pytest
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.passes import pass_class
 from pocketlens.recipe import check, from_toml, run, to_toml
-from pocketlens.search.ladder import NAME, RUNGS, START, Rung, Wanted, climb
+from pocketlens.search.ladder import NAME, RUNGS, START, Rung, Wanted, _add, climb
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
 from pocketlens.types import Context, Data, Model, Target
@@ -37,10 +37,11 @@ def test_it_climbs_to_the_end_and_keeps_what_helps(
     stages = tmp_path / "shared"
     found = climb(tiny, context, target, wanted=UNREACHABLE, rungs=QUICK, stages=stages)
     assert not found.met
-    assert [r["rung"] for r in found.rungs[1:]] == ["EqualizeChannels", "RoundAdaptively", "KeepFloat"]
+    assert [r["rung"] for r in found.rungs[1:]] == [type(r.step).__name__ for r in QUICK]
     names = [type(p).__name__ for p in found.recipe.passes]
-    for rung in found.rungs[1:]:
-        assert rung["kept"] == (rung["rung"] in names)
+    kept = {r["rung"]: r["kept"] for r in found.rungs[1:]}
+    assert kept["KeepFloat"] == ("KeepFloat" in names)
+    assert kept["RoundAdaptively"] == ("RoundAdaptively" in names) != ("MatchMoments" in names)
     # TinyNet has ReLU6 everywhere: equalisation has nothing to move.
     assert "EqualizeChannels" not in names
     # The chain is a recipe like any other: bound, in a right order, and it says what each rung added.
@@ -68,7 +69,7 @@ def test_what_stays_by_hand() -> None:
 def test_bad_input(tiny: Model, context: Context, target: Target) -> None:
     with pytest.raises(DataError, match="validation"):
         climb(tiny, replace(context, data=Data(calibration=context.data.calibration)), target)
-    with pytest.raises(ConfigError, match="follows CorrectBias"):
+    with pytest.raises(ConfigError, match="goes by CorrectBias"):
         climb(tiny, context, target, wanted=UNREACHABLE, rungs=(Rung(pass_class("KeepFloat")(), after="CorrectBias"),))
     with pytest.raises(ConfigError, match="agreement"):
         Wanted(agreement=99)
@@ -76,5 +77,11 @@ def test_bad_input(tiny: Model, context: Context, target: Target) -> None:
         Wanted(images=0)
 
 
-def test_the_shipped_ladder_follows_its_own_chain() -> None:
-    assert {r.after for r in RUNGS} <= {type(p).__name__ for p in START.passes}
+def test_rungs_fit_on_one_another() -> None:
+    """All of them together: equalised, whole ranges, adaptive rounding for matched moments, some layers in float."""
+    chain = START
+    for rung in RUNGS:
+        chain = _add(chain, rung)
+    names = [type(step).__name__ for step in chain.passes]
+    assert names == ["FoldBatchNorm", "EqualizeChannels", "QuantizeStatic", "RoundAdaptively", "KeepFloat"]
+    check(chain)

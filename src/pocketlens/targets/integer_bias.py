@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, fx
 
 from pocketlens.models import vocabulary
+from pocketlens.models.canonical import clone
 from pocketlens.ops import affine
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizedConvTranspose2d, QuantizeDequantize, QuantizedLinear
+from pocketlens.types import Model
 
 LARGEST_BIAS = 2**30
 """Bias codes stay below this, half of int32, so that a sum cannot overflow."""
@@ -39,3 +41,21 @@ def grid_before(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
         return None
     leaf = graph.get_submodule(str(source.target))
     return leaf.scale if isinstance(leaf, QuantizeDequantize) else None
+
+
+def with_integer_biases(model: Model) -> Model:
+    """The model as its file computes: every bias of an integer layer on the scale of the layer's sums.
+
+    A simulation with float biases differs by half a step of that scale: in a layer of few inputs up to a percent of
+    the output's step, which tips as many roundings.
+    """
+    result = clone(model)
+    for node in result.graph.graph.nodes:
+        layer = result.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(layer, QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear) or layer.bias is None:
+            continue
+        grid = grid_before(result.graph, node)
+        if grid is not None:
+            scale = room_for_bias(layer, grid)[1].broadcast_to(layer.bias.shape) * grid
+            layer.bias.data = torch.round(layer.bias.data / scale) * scale
+    return result

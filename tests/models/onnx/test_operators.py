@@ -13,7 +13,9 @@ from pocketlens.models.onnx.importing import import_onnx
 
 
 def node(kind: str, *inputs: str, outputs: tuple[str, ...] = ("y",), **attributes: Any) -> NodeProto:
-    return helper.make_node(kind, inputs, outputs, name=f"{'the' if 'y' in outputs else outputs[0]}_{kind}", **attributes)
+    return helper.make_node(
+        kind, inputs, outputs, name=f"{'the' if 'y' in outputs else outputs[0]}_{kind}", **attributes
+    )
 
 
 def kinds(path: Any) -> list[str]:

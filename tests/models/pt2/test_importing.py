@@ -59,7 +59,9 @@ class Odds(nn.Module):
         a, b = F.max_pool2d(x, 2).chunk(2, dim=1)
         x = torch.stack((a, b.roll(1, 3)), dim=1).flatten(1, 2)
         x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)[:, 1:, ::2]
-        return F.adaptive_max_pool2d(x, 1).squeeze(-1).squeeze(-1) / 3.0 + x.amax((2, 3)) + x.sum(dim=(2, 3)).softmax(-1)
+        return (
+            F.adaptive_max_pool2d(x, 1).squeeze(-1).squeeze(-1) / 3.0 + x.amax((2, 3)) + x.sum(dim=(2, 3)).softmax(-1)
+        )
 
 
 def test_odd_operators_come_in(tmp_path: Path) -> None:

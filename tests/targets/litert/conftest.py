@@ -1,0 +1,3 @@
+import pytest
+
+pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'pocketlens[litert]'")
