@@ -42,23 +42,20 @@ IMAGES = 32
 SECONDS = 300
 """An architecture that takes longer is stopped."""
 
+PARITY = 30.0
+"""dB between simulation and file from which they agree."""
+
+NEAR = 3.0
+"""dB. Rounding turns a last bit into a whole step, and some random networks let that grow through every layer. So where
+parity is lower, the simulation is compared with itself under noise of 1e-7, a float32 rounding, before each grid: a
+file no further off than that cannot be told from one that sums in another order."""
+
 STEPS = ("trace", "store", "prune", "quantize", "export", "parity")
 
 COLUMNS = (
     *("architecture", "weights", "input", "parameters", "macs", *STEPS, "macs_removed", "integer_layers"),
-    *(
-        "same_answer",
-        "sqnr_db",
-        "rounding_db",
-        "float_bytes",
-        "int8_bytes",
-        "seconds",
-        "n",
-        "seed",
-        "device",
-        "runtime",
-        "torch",
-    ),
+    *("same_answer", "sqnr_db", "control_db", "rounding_db", "float_bytes", "int8_bytes", "seconds", "n", "seed"),
+    *("device", "runtime", "torch"),
     "measured",
 )
 
@@ -145,14 +142,39 @@ def run(name: str) -> dict[str, Any]:
             step = "parity"
             got = np.concatenate(list(target.outputs(artifact, images, threads=1)))
             wanted = np.concatenate([quantized.model.graph(torch.from_numpy(i)).numpy() for i in images])
+            shaken = np.concatenate([_shaken(quantized.model.graph, torch.from_numpy(i)) for i in images])
             exact = np.concatenate([folded.graph(torch.from_numpy(i)).numpy() for i in images])
-        sqnr, rounding = _sqnr(wanted, got), _sqnr(exact, wanted)
+        sqnr, control, rounding = _sqnr(wanted, got), _sqnr(wanted, shaken), _sqnr(exact, wanted)
         same = float((got.argmax(1) == wanted.argmax(1)).mean())
-        row |= {"same_answer": round(same, 4), "sqnr_db": sqnr, "rounding_db": rounding}
-        row["parity"] = "ok" if sqnr >= 30 else f"{sqnr} dB between simulation and file"
+        row |= {"same_answer": round(same, 4), "sqnr_db": sqnr, "control_db": control, "rounding_db": rounding}
+        if sqnr >= PARITY:
+            row["parity"] = "ok"
+        elif sqnr >= control - NEAR:
+            row["parity"] = "unstable: float32 noise of 1e-7 moves the simulation as far from itself"
+        else:
+            row["parity"] = "the file computes something else than the simulation"
     except Exception as error:  # whatever fails is this benchmark's finding
         row[step] = _reason(error)
     return row | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def _shaken(graph: Any, x: Any) -> Any:
+    """The simulation's output with float32-sized noise before every grid."""
+    import torch
+    from torch import fx
+
+    from pocketlens.models import vocabulary
+
+    generator = torch.Generator().manual_seed(0)
+
+    class Shaken(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if vocabulary.kind(graph, n) == "quantize" or not isinstance(value, torch.Tensor):
+                return value
+            return value + value.abs().amax() * 1e-7 * torch.randn(value.shape, generator=generator)
+
+    return Shaken(graph).run(x).numpy()
 
 
 def _sqnr(signal: Any, noisy: Any) -> float:
@@ -204,7 +226,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         if marks[3] == "ok":
             marks[3] = f"{row['integer_layers']} layers"
         if row.get("sqnr_db") not in (None, ""):
-            marks[5] = f"{float(row['sqnr_db']):.0f} dB, {float(row['same_answer']):.1%}"
+            against = {"ok": "", "uns": f" (unstable: {float(row['control_db']):.0f} dB from itself)"}
+            note = against.get(marks[5][:3].strip(), " **differs**")
+            marks[5] = f"{float(row['sqnr_db']):.0f} dB, {float(row['same_answer']):.1%}{note}"
         name = f"`{row['architecture']}`" + (" (its weights)" if row["weights"] == "packaged" else "")
         lines.append(f"| {name} | {row['input']} | {' | '.join(marks)} |")
     return "\n".join(lines)

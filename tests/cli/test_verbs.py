@@ -32,7 +32,7 @@ def test_inspect_counts_what_is_in_a_model(cli: Cli, stored: Path) -> None:
         (("inspect", "broken.lens"), 1, "broken.lens"),
         (("bench", "broken.lens"), 2, "two models"),
         (("bench", "a.onnx", "b.onnx"), 2, "preprocessing"),
-        (("export", "broken.lens", "--format", "tflite"), 2, "onnx"),
+        (("export", "broken.lens", "--format", "coreml"), 2, "onnx"),
         (("export", "broken.lens"), 1, "broken.lens"),
         (("devices", "--target", "npu"), 2, "onnxruntime"),
     ],

@@ -189,8 +189,8 @@ def _convert(graph: fx.GraphModule, model: Model, *, integer: bool) -> bytes:
             wrapped = litert_torch.to_channel_last_io(graph, args=[0]).eval()
             config = converter.integer_config() if integer else None
             return litert_torch.convert(wrapped, (example,), quant_config=config).model_content()
-    except ImportError:
-        raise
+    except ImportError as error:
+        raise TargetError(f"lowering to LiteRT needs {error.name}: pip install 'pocketlens[litert]'") from error
     except Exception as error:  # its exceptions share no base but Exception
         cause = " ".join(str(error).split())[:240]
         raise TargetError(f"LiteRT cannot take {_culprit(str(error), graph)} of {model.spec.name}: {cause}") from error
