@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/app.py --data DATA_DIR --weights grocery_lite0.safetensors [--part NAME ...]
 
-DATA_DIR holds imagenet-sample/, imagenet-like/ and grocery/. Parts: speed, visit, install, soak (30 minutes). Resumable:
-bundles and the site are kept in --work. Writes benchmarks/results/app_*.csv. Nothing else may run meanwhile. `install`
-asks npx for Lighthouse; the camera is a file of real photos at 1280 x 720.
+DATA_DIR holds imagenet-sample/, imagenet-like/ and grocery/. Parts: speed, visit, install, soak (30 minutes).
+Resumable: bundles and site are kept in --work. Writes benchmarks/results/app_*.csv. Nothing else may run meanwhile.
+`install` asks npx for Lighthouse; the camera is a file of real photos at 1280 x 720.
 """
 
 import argparse

@@ -78,7 +78,7 @@ def history(page: Page) -> list[dict]:
 
 
 def watch(page: Page, seconds: float) -> list[dict]:
-    """Let the app run, and return the rows of that time; the first, in which the browser still warms up, is left out."""
+    """Let the app run; the rows of that time but the first, in which the browser still warms up."""
     before = time.time() * 1000
     page.wait_for_timeout(seconds * 1000 + 2000)
     return [row for row in history(page) if row["at"] > before + 10_000]

@@ -83,7 +83,7 @@ def test_no_bias_where_the_layer_is_read_twice_or_the_constant_is_a_single_numbe
 
 
 class Norm(nn.Module):
-    def __init__(self, dims: tuple[int, ...], keepdim: bool = True) -> None:
+    def __init__(self, dims: tuple[int, ...]) -> None:
         super().__init__()
         self.dims = dims
         self.weight, self.bias = nn.Parameter(torch.rand(8)), nn.Parameter(torch.rand(8))

@@ -167,7 +167,11 @@ CASES: dict[str, tuple[list[NodeProto], dict[str, np.ndarray], list[str]]] = {
         ["pad", "avg_pool"],
     ),
     "global pools": (
-        [node("GlobalAveragePool", "x", outputs=("a",)), node("GlobalMaxPool", "x", outputs=("m",)), node("Add", "a", "m")],
+        [
+            node("GlobalAveragePool", "x", outputs=("a",)),
+            node("GlobalMaxPool", "x", outputs=("m",)),
+            node("Add", "a", "m"),
+        ],
         {},
         ["global_avg_pool", "global_max_pool", "add"],
     ),
@@ -178,18 +182,28 @@ CASES: dict[str, tuple[list[NodeProto], dict[str, np.ndarray], list[str]]] = {
         {"s": np.array([1, 1, 2, 2], np.float32)},
         ["resize"],
     ),
-    "resize, nearest by centres": ([node("Resize", "x", "", "s")], {"s": np.array([1, 1, 2, 2], np.float32)}, ["resize"]),
-    "resize, linear": ([node("Resize", "x", "", "", "s", mode="linear", axes=[2, 3])], {"s": whole(13, 11)}, ["resize"]),
+    "resize, nearest by centres": (
+        [node("Resize", "x", "", "s")],
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+        ["resize"],
+    ),
+    "resize, linear": (
+        [node("Resize", "x", "", "", "s", mode="linear", axes=[2, 3])],
+        {"s": whole(13, 11)},
+        ["resize"],
+    ),
     "resize, corners": (
-        [node("Resize", "x", "", "", "s", mode="linear", coordinate_transformation_mode="align_corners",
-              axes=[2, 3])],
+        [node("Resize", "x", "", "", "s", mode="linear", coordinate_transformation_mode="align_corners", axes=[2, 3])],
         {"s": whole(16, 12)},
         ["resize"],
     ),
     "resize, cubic": ([node("Resize", "x", "", "", "s", mode="cubic", axes=[2, 3])], {"s": whole(16, 16)}, ["resize"]),
     "split": (
-        [node("Split", "x", "s", outputs=("a", "b"), axis=3), node("Mul", "b", "b", outputs=("c",)),
-         node("Concat", "c", "a", axis=-1)],
+        [
+            node("Split", "x", "s", outputs=("a", "b"), axis=3),
+            node("Mul", "b", "b", outputs=("c",)),
+            node("Concat", "c", "a", axis=-1),
+        ],
         {"s": whole(3, 5)},
         ["split", "getitem", "getitem", "mul", "cat"],
     ),
@@ -201,7 +215,11 @@ CASES: dict[str, tuple[list[NodeProto], dict[str, np.ndarray], list[str]]] = {
     "gather one": ([node("Gather", "x", "i", axis=2)], {"i": np.array(-1)}, ["getitem"]),
     "gather a run": ([node("Gather", "x", "i", axis=2)], {"i": whole(1, 3, 5)}, ["getitem"]),
     "reshapes": (
-        [node("Reshape", "x", "s", outputs=("r",)), node("Squeeze", "r", "a", outputs=("q",)), node("Unsqueeze", "q", "a")],
+        [
+            node("Reshape", "x", "s", outputs=("r",)),
+            node("Squeeze", "r", "a", outputs=("q",)),
+            node("Unsqueeze", "q", "a"),
+        ],
         {"s": whole(0, 1, 24, -1), "a": whole(1)},
         ["reshape", "squeeze", "unsqueeze"],
     ),
@@ -216,8 +234,12 @@ CASES: dict[str, tuple[list[NodeProto], dict[str, np.ndarray], list[str]]] = {
         ["flatten"],
     ),
     "space to depth": ([node("SpaceToDepth", "x", blocksize=2)], {}, ["reshape", "permute", "reshape"]),
-    "nothing": ([node("Identity", "x", outputs=("i",)), node("Cast", "i", outputs=("c",), to=1), node("Neg", "c")], {}, ["neg"]),
-}  # fmt: skip
+    "nothing": (
+        [node("Identity", "x", outputs=("i",)), node("Cast", "i", outputs=("c",), to=1), node("Neg", "c")],
+        {},
+        ["neg"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)

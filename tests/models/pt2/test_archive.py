@@ -62,6 +62,10 @@ def _model(change: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
     return lambda members: edit(members, "models/model.json", change)
 
 
+def _second_output(data: Any) -> None:
+    data["graph_module"]["signature"]["output_specs"].append({"token": {}})
+
+
 def _target(target: str) -> Callable[[dict[str, bytes]], None]:
     return _model(lambda data: data["graph_module"]["graph"]["nodes"][0].update(target=target))
 
@@ -78,7 +82,7 @@ def _target(target: str) -> Callable[[dict[str, bytes]], None]:
         (_weights(lambda w: w["tensor_meta"]["storage_offset"].update(as_int=10**6)), ModelError, "claims"),
         (_model(lambda d: d["schema_version"].update(major=7)), ModelError, "schema 7"),
         (_model(lambda d: d["graph_module"]["graph"].pop("nodes")), ModelError, "nodes"),
-        (_model(lambda d: d["graph_module"]["signature"]["output_specs"].append({"token": {}})), ModelError, "one output"),
+        (_model(_second_output), ModelError, "one output"),
         (_target("torch.ops.aten.fft_fft.default"), UnsupportedModelError, r"aten\.fft_fft.*no such operator"),
         (_target("torch.ops.aten.__class__.default"), UnsupportedModelError, "no such operator"),
         (_target("os.system"), UnsupportedModelError, "no such operator"),
