@@ -128,7 +128,7 @@ def speed(bench: Bench) -> None:
             for threads in (1, 2):
                 for name, (bundle, graph) in FILES.items():
                     page = open_app(context, address, Way(model=ids[bundle], graph=graph, threads=threads))
-                    seen = watch(page, 42)
+                    seen = watch(page, 32)
                     page.goto("about:blank")  # the camera off, the worker gone
                     alone = bare_times(context, bare, folder / "bare", f"{bundle}/{graph}", threads=threads)
                     rows.append(speed_row(name, threads, seen, alone))

@@ -70,7 +70,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
         served(site) as (address, _),
-        chromium(Path(scratch) / "profile", given[0] if given else sample_camera(Path(scratch))) as context,
+        chromium(Path(scratch) / "profile", given[0] if given else sample_camera(Path(scratch)), density=2) as context,
     ):
         page = open_app(context, address)
         for show in PICTURES:

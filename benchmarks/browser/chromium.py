@@ -13,13 +13,14 @@ PHONE = {"width": 390, "height": 844}
 
 
 @contextmanager
-def chromium(profile: Path, camera: Path | None = None, *, flags: tuple[str, ...] = ()) -> Iterator[BrowserContext]:
+def chromium(profile: Path, camera: Path | None = None, *, density: float = 1.0) -> Iterator[BrowserContext]:
     """A browser with a profile of its own, which keeps what was installed from one start to the next.
 
     Args:
         profile: a folder; made where it is absent.
         camera: a .y4m or .mjpeg file that plays as the camera; None gives Chromium's test picture.
-        flags: more of Chromium's.
+        density: device pixels a CSS pixel. At 1, so that this machine, which has no GPU, draws the video in software
+            at a price that a phone's GPU does not know.
     """
     arguments = [
         "--no-sandbox",
@@ -27,7 +28,6 @@ def chromium(profile: Path, camera: Path | None = None, *, flags: tuple[str, ...
         "--use-fake-device-for-media-stream",
         "--enable-precise-memory-info",
         *([f"--use-file-for-fake-video-capture={camera}"] if camera else []),
-        *flags,
     ]
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
@@ -36,7 +36,7 @@ def chromium(profile: Path, camera: Path | None = None, *, flags: tuple[str, ...
             headless=True,
             args=arguments,
             viewport=PHONE,
-            device_scale_factor=2,
+            device_scale_factor=density,
             is_mobile=True,
             has_touch=True,
             permissions=["camera"],

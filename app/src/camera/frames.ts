@@ -10,8 +10,12 @@ export interface FrameCounts {
   at: number;
 }
 
-/** A frame that waited for longer than this share of the last work is left for the next one: answers stay fresh. */
+/**
+ * A frame that waited for longer than this share of the last work is left for the next one, so that answers are of what
+ * is seen now. A wait too short to be seen never counts.
+ */
 const STALE = 0.15;
+const UNSEEN_MS = 10;
 
 /**
  * Call `work` with the newest frame whenever the last call has ended and the video has shown another since.
@@ -33,7 +37,7 @@ export function eachFrame(
     if (busy || !fresh || !running) return;
     fresh = false;
     const began = performance.now();
-    if (began - counts.at > STALE * lastWork) return;
+    if (began - counts.at > Math.max(UNSEEN_MS, STALE * lastWork)) return;
     busy = true;
     try {
       const frame = await grab(video);

@@ -10,8 +10,11 @@ import { Signal } from '../store/signal.ts';
 import type { Fit } from './geometry.ts';
 import { Lesson } from './lesson.ts';
 import { Live } from './live.ts';
-import type { Reading } from './reading.ts';
+import { sameAnswer, type Reading } from './reading.ts';
 import { readStill, type Still } from './still.ts';
+
+/** Drawing sixty times a second what changes by a percent costs the battery, and the model its core. */
+const REDRAW_MS = 120;
 
 /** What to look with. */
 export interface Means {
@@ -39,6 +42,7 @@ export class Looking {
   private means: Means | null = null;
   private live: Live | null = null;
   private stills = 0;
+  private drew = 0;
 
   constructor() {
     this.video.muted = true;
@@ -133,6 +137,15 @@ export class Looking {
     if (reading && still === this.still.value && means === this.means) this.reading.value = reading;
   }
 
+  /** Show a new answer at once; figures that move under the same answer only as often as they can be read. */
+  private async draw(reading: Reading): Promise<void> {
+    const now = performance.now();
+    if (sameAnswer(reading, this.reading.value) && now - this.drew < REDRAW_MS) return;
+    this.drew = now;
+    this.reading.value = reading;
+    await this.drawn();
+  }
+
   /** Run the live loop while, and only while, there is something live to look at. */
   private watch(): void {
     this.live?.stop();
@@ -143,10 +156,7 @@ export class Looking {
       ...this.means,
       video: this.video,
       regionOf: (size) => this.regionOf(size),
-      show: (reading) => {
-        this.reading.value = reading;
-        return this.drawn();
-      },
+      show: (reading) => this.draw(reading),
     });
   }
 }

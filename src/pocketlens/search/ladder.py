@@ -40,7 +40,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung(pass_class("EqualizeChannels")(), after="FoldBatchNorm"),
     # It fits means and gains itself: moments matched behind it cost 0.3 dB of EfficientNet-Lite0's logits.
     Rung(pass_class("RoundAdaptively")(), instead_of="MatchMoments"),
-    # Once weights are nearly exact, what clips is left: whole ranges change fewer answers, for more noise.
+    # Clipping and coarser steps harm different answers; which matters more shows once weights are nearly exact.
     Rung(pass_class("QuantizeStatic")(activations="minmax"), instead_of="QuantizeStatic"),
     Rung(pass_class("KeepFloat")(worst=3)),
 )

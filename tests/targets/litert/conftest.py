@@ -1,3 +1,6 @@
+from importlib.util import find_spec
+
 import pytest
 
-pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install 'pocketlens[litert]'")
+if find_spec("litert_torch") is None:
+    pytest.skip("litert-torch is not installed: pip install 'pocketlens[litert]'", allow_module_level=True)
