@@ -15,7 +15,7 @@ from pathlib import Path
 from browser.camera import write_y4m
 from browser.chromium import chromium
 from browser.phone import open_app
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 from playwright.sync_api import Page
 
 from app import served
@@ -60,8 +60,19 @@ PICTURES: tuple[Callable[[Page], None], ...] = (live, held, dark, ways, monitor)
 
 
 def sample_camera(folder: Path) -> Path:
-    photos = write_photos(folder / "photos")
+    photos = [as_a_phone_sees(path) for path in write_photos(folder / "photos")]
     return write_y4m(photos, folder / "camera.y4m", frame_rate=30, seconds_a_photo=3)
+
+
+def as_a_phone_sees(path: Path) -> Path:
+    """The whole photo in the middle of a wide picture: held upright, a phone shows the middle third of its camera's."""
+    photo = Image.open(path).convert("RGB")
+    wide = ImageOps.fit(photo, (1328, 768)).filter(ImageFilter.GaussianBlur(24))
+    small = ImageOps.contain(photo, (470, 560))
+    wide.paste(small, ((wide.width - small.width) // 2, 110 + (400 - small.height) // 2))
+    out = path.with_suffix(".png")
+    wide.save(out)
+    return out
 
 
 def main() -> None:
