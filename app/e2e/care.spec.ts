@@ -51,6 +51,8 @@ test.describe('the app', () => {
   for (const colorScheme of ['light', 'dark'] as const) {
     test(`has no barrier that axe calls serious, ${colorScheme}`, async () => {
       await page.emulateMedia({ colorScheme });
+      // Colours pass from one theme to the other.
+      await page.waitForTimeout(800);
       expect(await barriers(page)).toEqual([]);
       await shutter(page).click();
       expect(await barriers(page)).toEqual([]);
