@@ -80,7 +80,9 @@ test('a photo gets the answer that Python gives', async () => {
     // stands below.
     const words = async (): Promise<string> =>
       (await page.locator('pocket-answer').locator('.label, .hint b').allInnerTexts()).join(' ').toLowerCase();
-    await expect.poll(words, { message: photos[place] ?? path }).toContain(images[place]?.answers[0]?.label.toLowerCase());
+    await expect
+      .poll(words, { message: photos[place] ?? path })
+      .toContain(images[place]?.answers[0]?.label.toLowerCase());
     await page.getByRole('button', { name: 'Back to the camera' }).click();
   }
 });
