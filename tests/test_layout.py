@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "pocketlens"
 
 LAYERS = (
-    ("errors",),
+    ("errors", "lazy"),
     ("types",),
     ("ops", "scheme_json", "whole_file"),
     ("datasets", "tasks"),

@@ -2,9 +2,10 @@
 
 import math
 import re
+from datetime import datetime
 from typing import Any
 
-from pocketlens.errors import ConfigError
+from pocketlens.errors import BundleError, ConfigError
 from pocketlens.types import Json
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
@@ -46,6 +47,22 @@ class Fields:
         if not re.fullmatch(r"[0-9a-f]{64}", value):
             raise self._wrong(name, "64 lower-case hexadecimal digits", repr(value[:80]))
         return value
+
+    def date(self, name: str) -> str:
+        """A date in ISO 8601, as it is written."""
+        value = self.text(name)
+        try:
+            datetime.fromisoformat(value)
+        except ValueError as error:
+            raise self._wrong(name, "a date in ISO 8601", repr(value[:40])) from error
+        return value
+
+    def schema_version(self, newest: int) -> int:
+        """`schema_version`, 1 to `newest`. Raises BundleError for a later one, whose other fields may be anything."""
+        version = self.integer("schema_version", low=1, high=10**6)
+        if version > newest:
+            raise BundleError(f"written by a newer pocketlens (schema {version}, this one reads {newest}): upgrade")
+        return version
 
     def optional_text(self, name: str) -> str | None:
         """A string or null."""

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal, cast
 
 from pocketlens.bundle.confidence import Confidence
@@ -241,11 +240,7 @@ class Manifest:
 
 def _manifest(data: object) -> Manifest:
     with Fields(data) as fields:
-        version = fields.integer("schema_version", low=1, high=10**6)
-        if version > SCHEMA_VERSION:
-            raise BundleError(
-                f"written by a newer pocketlens (schema {version}, this one reads {SCHEMA_VERSION}): upgrade"
-            )
+        version = fields.schema_version(SCHEMA_VERSION)
         fingerprint = fields.sha256("fingerprint")
         # Schema 1 has neither field; there they are refused as any unknown one.
         confidence = Confidence() if version < 2 else Confidence.from_fields(fields.child("confidence"))
@@ -253,7 +248,7 @@ def _manifest(data: object) -> Manifest:
         manifest = Manifest(
             schema_version=version,
             created_with=fields.text("created_with"),
-            created=_date(fields.text("created")),
+            created=fields.date("created"),
             spec=spec_from_json(fields.mapping("spec")),
             graphs=tuple(_graph(graph) for graph in fields.children("graphs")),
             preferred=fields.text("preferred"),
@@ -267,14 +262,6 @@ def _manifest(data: object) -> Manifest:
     if fingerprint != manifest.fingerprint:
         raise BundleError(f"fingerprint: the members give {manifest.fingerprint}, got {fingerprint}")
     return manifest
-
-
-def _date(text: str) -> str:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"created: expected a date in ISO 8601, got {text[:40]!r}") from error
-    return text
 
 
 def _graph(fields: Fields) -> GraphEntry:

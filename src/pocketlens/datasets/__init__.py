@@ -3,8 +3,7 @@
 A newcomer adds one file and one line to `splits.DATASETS`; the shared tests then run on it.
 """
 
-from importlib import import_module
-from typing import Any
+from pocketlens.lazy import names_from
 
 _PUBLIC = {
     "open_image": "images",
@@ -21,8 +20,4 @@ _PUBLIC = {
 }
 """Public name -> the file it is in, imported when it is first asked for."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__ = names_from(__name__, _PUBLIC)

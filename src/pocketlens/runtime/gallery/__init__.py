@@ -1,7 +1,6 @@
 """Galleries: things known by example, without training; docs/gallery.md describes them. Free of torch."""
 
-from importlib import import_module
-from typing import Any
+from pocketlens.lazy import names_from
 
 _PUBLIC = {
     "Backbone": "gallery",
@@ -22,8 +21,4 @@ _PUBLIC = {
 }
 """Public name -> the file it is in, imported when it is first asked for."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__ = names_from(__name__, _PUBLIC)

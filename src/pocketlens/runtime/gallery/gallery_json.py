@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from pocketlens.bundle.fields import Fields
@@ -69,11 +68,7 @@ def from_json(data: object) -> Head:
 
 def _head(data: object) -> Head:
     with Fields(data) as fields:
-        version = fields.integer("schema_version", low=1, high=10**6)
-        if version > SCHEMA_VERSION:
-            raise BundleError(
-                f"written by a newer pocketlens (schema {version}, this one reads {SCHEMA_VERSION}): upgrade"
-            )
+        fields.schema_version(SCHEMA_VERSION)
         backbone = _backbone(fields.child("backbone"))
         entries = tuple(_entry(entry) for entry in fields.children("entries"))
         return Head(
@@ -88,7 +83,7 @@ def _head(data: object) -> Head:
                 threshold=fields.number("threshold"),
                 margin=fields.number("margin"),
                 false_accept_rate=fields.optional_number("false_accept_rate"),
-                created=_date(fields.text("created")),
+                created=fields.date("created"),
                 created_with=fields.text("created_with"),
             ),
         )
@@ -110,11 +105,3 @@ def _entry(fields: Fields) -> Entry:
             label=fields.text("label"),
             vectors=fields.integer("vectors", low=1, high=MAX_VECTORS),
         )
-
-
-def _date(text: str) -> str:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"created: expected a date in ISO 8601, got {text[:40]!r}") from error
-    return text

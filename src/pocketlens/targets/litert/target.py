@@ -1,26 +1,22 @@
 """LiteRT on this machine's CPU, as a target."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from pocketlens.targets import Session
 from pocketlens.targets.litert.schemes import SCHEMES
 from pocketlens.targets.litert.session import open_session, time_alone
+from pocketlens.targets.local import LocalTarget
 from pocketlens.targets.operators import mean_times
 from pocketlens.targets.probe import Hardware
 from pocketlens.targets.profiled import probed_profile
-from pocketlens.targets.race import race
-from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from pocketlens.types import Artifact, Json, Model, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiteRt:
+class LiteRt(LocalTarget):
     """LiteRT with XNNPACK, here."""
 
     name: ClassVar[str] = "litert"
@@ -35,25 +31,9 @@ class LiteRt:
 
         return lower(model, name, folder)
 
-    def outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[NDArray[np.float32]]":
-        """Run batches through the artifact, streaming; image by image."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads)
-        for batch in batches:
-            yield session.run(batch)
-
-    def all_outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[dict[str, NDArray[np.float32]]]":
-        """Run batches through the artifact, streaming; every output by its name."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads)
-        for batch in batches:
-            yield session.run_all(batch)
-
-    def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:
-        """Time artifacts against one another; see `race.race`."""
-        return race(artifacts, plan)
+    def open(self, artifact: Artifact, threads: int) -> Session:
+        """See `session.open_session`; images run one by one."""
+        return open_session(artifact.graph, artifact.weights, artifact.session, threads)
 
     def layer_times(self, artifact: Artifact, threads: int = 1) -> tuple[Json, ...]:
         """Time of every operator run alone (see `single`), slowest first.

@@ -3,29 +3,26 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import onnxruntime
 
+from pocketlens.targets import Session
+from pocketlens.targets.local import LocalTarget
 from pocketlens.targets.onnxruntime.schemes import SCHEMES, likely
 from pocketlens.targets.onnxruntime.session import open_session
 from pocketlens.targets.probe import Hardware
 from pocketlens.targets.profiled import probed_profile
-from pocketlens.targets.race import race
-from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from pocketlens.types import Artifact, Json, Model, Profile
 
 _PROFILED_RUNS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxRuntime:
+class OnnxRuntime(LocalTarget):
     """ONNX Runtime's CPU execution provider, here."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -44,25 +41,9 @@ class OnnxRuntime:
 
         return lower(model, name, folder)
 
-    def outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[NDArray[np.float32]]":
-        """Run batches through the artifact, streaming. Idle threads sleep: sessions would disturb one another."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
-        for batch in batches:
-            yield session.run(batch)
-
-    def all_outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[dict[str, NDArray[np.float32]]]":
-        """Run batches through the artifact, streaming; every output by its name."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
-        for batch in batches:
-            yield session.run_all(batch)
-
-    def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:
-        """Time artifacts against one another; see `race.race`."""
-        return race(artifacts, plan)
+    def open(self, artifact: Artifact, threads: int) -> Session:
+        """Idle threads sleep: sessions in one process would disturb one another."""
+        return open_session(artifact.graph, artifact.weights, artifact.session, threads, spinning=False)
 
     def layer_times(self, artifact: Artifact, threads: int = 1) -> tuple[Json, ...]:
         """Mean time an inference of every operator, from ONNX Runtime's own profile, slowest first.

@@ -2,29 +2,14 @@
 
 from collections.abc import Collection
 
-from pocketlens.types import IntegerFormat, Scheme
+from pocketlens.targets.schemes import SUMS_IN_32_BITS, U8S8, U8S8_7BIT
+from pocketlens.types import Scheme
 
-_U8 = IntegerFormat(storage="uint8", qmin=0, qmax=255)
-
-SCHEMES: dict[str, Scheme] = {
-    "u8s8": Scheme(
-        name="u8s8",
-        activation=_U8,
-        weight=IntegerFormat(storage="int8", qmin=-127, qmax=127, zero_point=0),
-    ),
-    "u8s8_7bit": Scheme(
-        name="u8s8_7bit",
-        activation=_U8,
-        weight=IntegerFormat(storage="int8", qmin=-63, qmax=63, zero_point=0),
-    ),
-}
+SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (U8S8, U8S8_7BIT)}
 """Its low-precision transformations want unsigned activations and symmetric signed weights, a scale a channel
-(docs.openvino.ai, "OpenVINO Low Precision Transformations"). u8s8_7bit: half the range, for processors whose 8-bit
-products saturate in 16 bits; OpenVINO calls the same remedy "overflow fix"."""
-
-_SUMS_IN_32_BITS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "neon", "neon_dotprod", "neon_i8mm"})
+(docs.openvino.ai, "OpenVINO Low Precision Transformations"). OpenVINO calls the remedy of u8s8_7bit "overflow fix"."""
 
 
 def likely(instructions: Collection[str]) -> str:
     """The scheme that the instruction set speaks for; the probe confirms or refuses it."""
-    return "u8s8" if _SUMS_IN_32_BITS & set(instructions) else "u8s8_7bit"
+    return U8S8.name if SUMS_IN_32_BITS & set(instructions) else U8S8_7BIT.name

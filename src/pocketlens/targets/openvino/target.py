@@ -1,23 +1,20 @@
 """OpenVINO on this machine's CPU, as a target."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import openvino
 
+from pocketlens.targets import Session
+from pocketlens.targets.local import LocalTarget
 from pocketlens.targets.openvino.schemes import SCHEMES, likely
 from pocketlens.targets.openvino.session import open_session
 from pocketlens.targets.operators import mean_times
 from pocketlens.targets.probe import Hardware
 from pocketlens.targets.profiled import probed_profile
-from pocketlens.targets.race import race
-from pocketlens.types import Artifact, Json, Model, Profile, RacePlan, Timing
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from pocketlens.types import Artifact, Json, Model, Profile
 
 _PROFILED_RUNS = 20
 
@@ -26,7 +23,7 @@ _MADE_BY_THE_PLUGIN = frozenset({"Reorder", "Convert", "Input", "Output"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenVino:
+class OpenVino(LocalTarget):
     """OpenVINO's CPU plugin, here."""
 
     name: ClassVar[str] = "openvino"
@@ -42,25 +39,9 @@ class OpenVino:
 
         return lower(model, name, folder)
 
-    def outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[NDArray[np.float32]]":
-        """Run batches through the artifact, streaming."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads)
-        for batch in batches:
-            yield session.run(batch)
-
-    def all_outputs(
-        self, artifact: Artifact, batches: "Iterable[NDArray[np.float32]]", threads: int = 2
-    ) -> "Iterator[dict[str, NDArray[np.float32]]]":
-        """Run batches through the artifact, streaming; every output by its name."""
-        session = open_session(artifact.graph, artifact.weights, artifact.session, threads)
-        for batch in batches:
-            yield session.run_all(batch)
-
-    def race(self, artifacts: Sequence[Artifact], plan: RacePlan) -> tuple[Timing, ...]:
-        """Time artifacts against one another; see `race.race`."""
-        return race(artifacts, plan)
+    def open(self, artifact: Artifact, threads: int) -> Session:
+        """See `session.open_session`."""
+        return open_session(artifact.graph, artifact.weights, artifact.session, threads)
 
     def layer_times(self, artifact: Artifact, threads: int = 1) -> tuple[Json, ...]:
         """Mean time an inference of every operator, from the plugin's own counters, slowest first.
