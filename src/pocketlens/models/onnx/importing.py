@@ -8,19 +8,14 @@ import onnx
 from onnx import numpy_helper
 from torch import fx
 
-from pocketlens.errors import ConfigError, ModelError, UnsupportedModelError
+from pocketlens.errors import ModelError, UnsupportedModelError
 from pocketlens.models.assembly import Assembly, Known, Value
+from pocketlens.models.importing import building, finished, input_shape
 from pocketlens.models.onnx.file import OnnxFile, open_onnx
 from pocketlens.models.onnx.folding import fold
 from pocketlens.models.onnx.operator import Operator
 from pocketlens.models.onnx.table import LAYERS, OPERATORS
 from pocketlens.models.onnx.verify import verify
-
-_FAILURES = (
-    *(RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError),
-    *(NotImplementedError, StopIteration),
-)
-"""What a builder, torch's shape rules or the reference evaluator raise over attributes that make no sense."""
 
 
 def import_onnx(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.GraphModule, tuple[int, int, int]]:
@@ -33,7 +28,7 @@ def import_onnx(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.Gra
     Raises: ModelError for an unsound file; UnsupportedModelError naming the node that cannot be expressed.
     """
     file = open_onnx(path)
-    shape = input_shape(file, path, size)
+    shape = input_shape(file.shape, path, size)
     _infer_shapes(file, shape, path)
     assembly = Assembly(shape, one_image=file.shape[0] == 1)
     values: dict[str, Value] = {file.input: assembly.x}
@@ -41,37 +36,11 @@ def import_onnx(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.Gra
         array = numpy_helper.to_array(tensor)
         values[tensor.name] = Known(array, array)
     for node in file.proto.graph.node:
-        assembly.source = where = f"{path}: {node.op_type} ({node.name or node.output[0]})"
-        try:
+        with building(f"{path}: {node.op_type} ({node.name or node.output[0]})", assembly):
             values |= _build(node, values, file, assembly)
-        except (UnsupportedModelError, ModelError) as error:
-            raise type(error)(f"{where}: {error}") from error
-        except _FAILURES as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UnsupportedModelError(f"{where} does not fit what comes in: {reason}; export it again") from error
-    output = values[file.output]
-    if not isinstance(output, fx.Node):
-        raise UnsupportedModelError(f"{path}: the output {file.output!r} does not depend on the image")
-    graph = assembly.finish(output)
-    for parameter in graph.parameters():
-        parameter.requires_grad_(True)
+    graph = finished(assembly, values[file.output], path, file.output)
     verify(graph, file, shape, path)
     return graph, shape
-
-
-def input_shape(file: OnnxFile, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """What the file says, completed by what the user says.
-
-    Raises: ConfigError where both are silent, or at odds.
-    """
-    _, channels, height, width = file.shape
-    for own, given in zip((height, width), size or (None, None), strict=True):
-        if own is None and given is None:
-            raise ConfigError(f"{path} leaves its input size open; give it, for example --preprocessing imagenet:224")
-        if None not in (own, given) and own != given:
-            raise ConfigError(f"{path} takes images of {height} x {width}, the preprocessing makes {size}")
-    sides = size or (height or 0, width or 0)
-    return channels or 3, sides[0], sides[1]
 
 
 def _infer_shapes(file: OnnxFile, shape: tuple[int, int, int], path: Path) -> None:

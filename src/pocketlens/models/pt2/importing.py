@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import fx
 
-from pocketlens.errors import ConfigError, ModelError, UnsupportedModelError
+from pocketlens.errors import UnsupportedModelError
 from pocketlens.models.assembly import Assembly, Known, Value
+from pocketlens.models.importing import building, finished, input_shape
 from pocketlens.models.pt2.activations import ACTIVATIONS
 from pocketlens.models.pt2.archive import Program, open_program
 from pocketlens.models.pt2.arguments import decode, outputs
@@ -27,8 +28,6 @@ CHECKS = frozenset(
 )
 """What gives no value."""
 
-_FAILURES = (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, NotImplementedError)
-
 
 def import_program(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.GraphModule, tuple[int, int, int]]:
     """The canonical graph of an exported program, found to give the same output as its ATen operators.
@@ -40,40 +39,18 @@ def import_program(path: Path, size: tuple[int, int] | None = None) -> tuple[fx.
     Raises: ModelError for an unsound file; UnsupportedModelError naming the node that cannot be expressed.
     """
     program = open_program(path)
-    shape = _input_shape(program, path, size)
+    shape = input_shape(program.shape, path, size)
     assembly = Assembly(shape, one_image=program.shape[0] == 1)
     values: dict[str, Value] = {program.input: assembly.x}
     values |= {name: Known(array, array) for name, array in program.weights.items()}
     for node in program.nodes:
         target = str(node["target"]).removeprefix("torch.ops.")
         names = outputs(node)
-        assembly.source = where = f"{path}: {target} ({names[0] if names else 'unnamed'})"
-        try:
+        with building(f"{path}: {target} ({names[0] if names else 'unnamed'})", assembly):
             values |= dict(zip(names, _build(node, target, values, program, assembly), strict=False))
-        except (UnsupportedModelError, ModelError) as error:
-            raise type(error)(f"{where}: {error}") from error
-        except _FAILURES as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UnsupportedModelError(f"{where} does not fit what comes in: {reason}; export it again") from error
-    output = values.get(program.output)
-    if not isinstance(output, fx.Node):
-        raise UnsupportedModelError(f"{path}: the output {program.output!r} does not depend on the image")
-    graph = assembly.finish(output)
-    for parameter in graph.parameters():
-        parameter.requires_grad_(True)
+    graph = finished(assembly, values.get(program.output), path, program.output)
     verify(graph, program, shape, path)
     return graph, shape
-
-
-def _input_shape(program: Program, path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    _, channels, height, width = program.shape
-    for own, given in zip((height, width), size or (None, None), strict=True):
-        if own is None and given is None:
-            raise ConfigError(f"{path} leaves its input size open; give it, for example --preprocessing imagenet:224")
-        if None not in (own, given) and own != given:
-            raise ConfigError(f"{path} takes images of {height} x {width}, the preprocessing makes {size}")
-    sides = size or (height or 0, width or 0)
-    return channels or 3, sides[0], sides[1]
 
 
 def _build(
