@@ -11,6 +11,7 @@ import argparse
 import csv
 import gzip
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from pathlib import Path
 from browser.bare import bare_site, bare_times
 from browser.camera import SIZE, write_y4m
 from browser.chromium import CHROMIUM, chromium
-from browser.phone import Way, first_label, open_app, watch
+from browser.phone import Way, first_label, history, open_app, watch
 
 from pocketlens.targets.probe import hardware
 
@@ -218,7 +219,7 @@ def install(bench: Bench) -> None:
         flags = "--headless=new --no-sandbox --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
         command = ["npx", "--yes", "lighthouse@12.2.3", address, "--quiet", "--output=json", f"--output-path={out}"]
         command += ["--only-categories=accessibility,best-practices", f"--chrome-flags={flags}"]
-        subprocess.run(command, check=True, env=environment(), stdout=sys.stderr)
+        subprocess.run(command, check=True, env=os.environ | {"CHROME_PATH": CHROMIUM}, stdout=sys.stderr)
         scores = {name: found["score"] for name, found in json.loads(out.read_text())["categories"].items()}
     row = {
         "installability_errors": len(errors),
@@ -230,8 +231,8 @@ def install(bench: Bench) -> None:
     write("install", [row])
 
 
-def soak(bench: Bench, minutes: float) -> None:
-    """The heap and the looks a second of the last minutes against the first ones."""
+def soak(bench: Bench, minutes: int) -> None:
+    """Heap and looks a second, minute by minute; garbage is collected before the heap is read."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         served(bench.site) as (address, _),
@@ -239,43 +240,30 @@ def soak(bench: Bench, minutes: float) -> None:
     ):
         page = open_app(context, address, Way(model=model_ids(bench.site)["lite0"], graph="float", threads=1))
         session = context.new_cdp_session(page)
-        rows: list[dict[str, object]] = []
         began = time.time()
-        for minute in range(1, round(minutes) + 1):
+        heaps = []
+        for minute in range(1, minutes + 1):
             page.wait_for_timeout(max(0.0, began + 60 * minute - time.time()) * 1000)
             session.send("HeapProfiler.collectGarbage")
-            heap = session.send("Runtime.getHeapUsage")["usedSize"]
-            rows.append({"minute": minute, "heap_bytes": heap})
-            print(rows[-1], file=sys.stderr)
-        seen = watch(page, 12)
-        history = [row for row in all_rows(page, seen) if row["at"] > began * 1000]
-        for row in rows:
-            start, end = (
-                (began + 60 * (int(str(row["minute"])) - 1)) * 1000,
-                (began + 60 * int(str(row["minute"]))) * 1000,
-            )
-            of_minute = [sample for sample in history if start <= sample["at"] < end]
-            row["fps"] = round(statistics.median(s["fps"] for s in of_minute), 2) if of_minute else None
-            row["label_p95_ms"] = round(statistics.median(s["stages"]["label"]["p95"] for s in of_minute), 2)
+            heaps.append(session.send("Runtime.getHeapUsage")["usedSize"])
+            print(f"minute {minute}: {heaps[-1]} bytes of heap", file=sys.stderr)
+        samples = history(page)
+    rows = []
+    for minute, heap in enumerate(heaps, 1):
+        seen = [s for s in samples if minute - 1 <= (s["at"] / 1000 - began) / 60 < minute]
+        rows.append(
+            {
+                "minute": minute,
+                "heap_bytes": heap,
+                "fps": round(statistics.median(s["fps"] for s in seen), 2),
+                "inference_p50_ms": round(statistics.median(s["stages"]["inference"]["p50"] for s in seen), 2),
+                "label_p95_ms": round(statistics.median(s["stages"]["label"]["p95"] for s in seen), 2),
+            }
+        )
     write("soak", rows)
-    first, last = rows[1:4], rows[-3:]
     for name in ("heap_bytes", "fps"):
-        change = statistics.mean(r[name] for r in last) / statistics.mean(r[name] for r in first) - 1  # pyright: ignore
-        print(f"{name}: {change:+.1%} from minutes 2 to 4 to the last three")
-
-
-def all_rows(page, newest: list[dict]) -> list[dict]:
-    """The monitor's whole history; `newest` is what was read a moment ago."""
-    from browser.phone import history
-
-    return history(page) or newest
-
-
-def environment() -> dict[str, str]:
-    """This one, with Debian's Chromium for Lighthouse."""
-    import os
-
-    return os.environ | {"CHROME_PATH": CHROMIUM}
+        first, last = (statistics.mean(row[name] for row in part) for part in (rows[1:4], rows[-3:]))
+        print(f"{name}: {last / first - 1:+.1%} from minutes 2 to 4 to the last three")
 
 
 def write(part: str, rows: list[dict[str, object]]) -> None:
@@ -303,7 +291,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("/tmp/pocketlens-app"))
     parser.add_argument("--part", action="append", choices=["speed", "visit", "install", "soak"])
-    parser.add_argument("--minutes", type=float, default=30, help="of the soak")
+    parser.add_argument("--minutes", type=int, default=30, help="of the soak")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.data, arguments.weights, arguments.work)

@@ -5,10 +5,9 @@ import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { expect, test } from '@playwright/test';
-import type { BrowserContext, Page } from '@playwright/test';
+import type { Page } from '@playwright/test';
 import { MADE, PYTHON, SITE } from './places.ts';
-import { Served } from './served.ts';
-import { look, ready, settings, shutter, visitor } from './visit.ts';
+import { ready, settings, sharedApp, shutter } from './visit.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -33,56 +32,43 @@ async function barriers(page: Page): Promise<string[]> {
 test.describe('the app', () => {
   test.describe.configure({ mode: 'serial' });
 
-  let served: Served;
-  let context: BrowserContext;
-  let page: Page;
-
-  test.beforeAll(async ({ browser }) => {
-    served = await Served.start();
-    context = await visitor(browser);
-    page = await context.newPage();
-    await look(page, served.url);
-  });
-  test.afterAll(async () => {
-    await context.close();
-    await served.stop();
-  });
+  const app = sharedApp();
 
   for (const colorScheme of ['light', 'dark'] as const) {
     test(`has no barrier that axe calls serious, ${colorScheme}`, async () => {
-      await page.emulateMedia({ colorScheme });
-      // Colours pass from one theme to the other.
-      await page.waitForTimeout(800);
-      expect(await barriers(page)).toEqual([]);
-      await shutter(page).click();
-      expect(await barriers(page)).toEqual([]);
-      await page.keyboard.press('Escape');
+      // Contrast is of what stands still.
+      await app.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      await app.page.waitForTimeout(100);
+      expect(await barriers(app.page)).toEqual([]);
+      await shutter(app.page).click();
+      expect(await barriers(app.page)).toEqual([]);
+      await app.page.keyboard.press('Escape');
       for (const name of ['Model and speed', 'Monitor', 'Storage', 'About and privacy']) {
-        await settings(page, name);
-        await expect(page.getByRole('heading', { name })).toBeVisible();
-        expect(await barriers(page)).toEqual([]);
-        await page.keyboard.press('Escape');
+        await settings(app.page, name);
+        await expect(app.page.getByRole('heading', { name })).toBeVisible();
+        expect(await barriers(app.page)).toEqual([]);
+        await app.page.keyboard.press('Escape');
       }
-      await page.getByRole('tab', { name: 'Products' }).click();
-      await page.getByRole('button', { name: 'My things' }).click();
-      expect(await barriers(page)).toEqual([]);
-      await page.keyboard.press('Escape');
-      await page.getByRole('button', { name: 'Teach' }).click();
-      expect(await barriers(page)).toEqual([]);
-      await page.getByRole('button', { name: 'Cancel' }).click();
-      await page.getByRole('tab', { name: 'Objects' }).click();
+      await app.page.getByRole('tab', { name: 'Products' }).click();
+      await app.page.getByRole('button', { name: 'My things' }).click();
+      expect(await barriers(app.page)).toEqual([]);
+      await app.page.keyboard.press('Escape');
+      await app.page.getByRole('button', { name: 'Teach' }).click();
+      expect(await barriers(app.page)).toEqual([]);
+      await app.page.getByRole('button', { name: 'Cancel' }).click();
+      await app.page.getByRole('tab', { name: 'Objects' }).click();
     });
   }
 
   test('fits with text of twice the size', async () => {
-    await page.evaluate(() => document.documentElement.style.setProperty('font-size', '200%'));
-    const { scroll, client } = await page.evaluate(() => ({
+    await app.page.evaluate(() => document.documentElement.style.setProperty('font-size', '200%'));
+    const { scroll, client } = await app.page.evaluate(() => ({
       scroll: document.documentElement.scrollWidth,
       client: document.documentElement.clientWidth,
     }));
     expect(scroll).toBeLessThanOrEqual(client);
-    await expect(shutter(page)).toBeInViewport();
-    await page.evaluate(() => document.documentElement.style.removeProperty('font-size'));
+    await expect(shutter(app.page)).toBeInViewport();
+    await app.page.evaluate(() => document.documentElement.style.removeProperty('font-size'));
   });
 
   for (const [name, width, height] of [
@@ -91,18 +77,18 @@ test.describe('the app', () => {
     ['on a desk', 1280, 800],
   ] as const) {
     test(`has its shutter and its answer in view: ${name}`, async () => {
-      await page.setViewportSize({ width, height });
-      await expect(shutter(page)).toBeInViewport({ ratio: 1 });
-      await expect(page.locator('pocket-answer .label').first()).toBeInViewport();
-      const box = await shutter(page).boundingBox();
+      await app.page.setViewportSize({ width, height });
+      await expect(shutter(app.page)).toBeInViewport({ ratio: 1 });
+      await expect(app.page.locator('pocket-answer .label').first()).toBeInViewport();
+      const box = await shutter(app.page).boundingBox();
       expect(Math.min(box!.width, box!.height)).toBeGreaterThanOrEqual(48);
-      await page.setViewportSize({ width: 390, height: 844 });
+      await app.page.setViewportSize({ width: 390, height: 844 });
     });
   }
 
   test('speaks four languages', async () => {
-    await settings(page);
-    const choice = page.getByRole('combobox').first();
+    await settings(app.page);
+    const choice = app.page.getByRole('combobox').first();
     for (const [tag, objects] of [
       ['es', 'Objetos'],
       ['de', 'Dinge'],
@@ -110,14 +96,14 @@ test.describe('the app', () => {
       ['en', 'Objects'],
     ] as const) {
       await choice.selectOption(tag);
-      await expect(page.locator('pocket-modes').getByText(objects)).toBeAttached();
-      expect(await page.evaluate(() => document.documentElement.lang)).toBe(tag);
+      await expect(app.page.locator('pocket-modes').getByText(objects)).toBeAttached();
+      expect(await app.page.evaluate(() => document.documentElement.lang)).toBe(tag);
     }
-    await page.keyboard.press('Escape');
+    await app.page.keyboard.press('Escape');
   });
 
   test('can be installed', async () => {
-    const devtools = await context.newCDPSession(page);
+    const devtools = await app.context.newCDPSession(app.page);
     const { installabilityErrors } = await devtools.send('Page.getInstallabilityErrors');
     // Playwright's own contexts are like private windows, which install nothing.
     expect(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito')).toEqual([]);

@@ -2,33 +2,17 @@
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from '@playwright/test';
-import type { BrowserContext, Page } from '@playwright/test';
 import { PHOTOS } from './places.ts';
-import { Served } from './served.ts';
 import { ANYWHERE, IN_PAGES, IN_WORKERS, Thief } from './thief.ts';
 import type { Attempt } from './thief.ts';
-import { answer, look, openPhoto, settings, shutter, visitor } from './visit.ts';
+import { answer, look, openPhoto, settings, sharedApp, shutter } from './visit.ts';
 
 test.describe.configure({ mode: 'serial' });
 
 const PATIENCE_MS = 1500;
 
-let served: Served;
-let context: BrowserContext;
-let page: Page;
+const app = sharedApp();
 let thief: Thief;
-
-test.beforeAll(async ({ browser }) => {
-  served = await Served.start();
-  context = await visitor(browser);
-  page = await context.newPage();
-  await look(page, served.url);
-});
-
-test.afterAll(async () => {
-  await context.close();
-  await served.stop();
-});
 
 test.beforeEach(async () => {
   thief = await Thief.start();
@@ -57,21 +41,21 @@ for (const [name, attempt] of Object.entries({ ...ANYWHERE, ...IN_WORKERS, ...IN
   });
 
   test(`from the app's page it does not: ${name}`, async () => {
-    expect(await tried(page, attempt)).toEqual([]);
-    expect(new URL(page.url()).origin).toBe(new URL(served.url).origin);
+    expect(await tried(app.page, attempt)).toEqual([]);
+    expect(new URL(app.page.url()).origin).toBe(new URL(app.served.url).origin);
   });
 }
 
 for (const [name, attempt] of Object.entries({ ...ANYWHERE, ...IN_WORKERS })) {
   test(`from the engine's worker it does not: ${name}`, async () => {
-    await expect.poll(() => page.workers().length).toBeGreaterThan(0);
-    for (const worker of page.workers()) expect(await tried(worker, attempt)).toEqual([]);
+    await expect.poll(() => app.page.workers().length).toBeGreaterThan(0);
+    for (const worker of app.page.workers()) expect(await tried(worker, attempt)).toEqual([]);
   });
 }
 
 for (const [name, attempt] of Object.entries(ANYWHERE)) {
   test(`from the service worker it does not: ${name}`, async () => {
-    const [worker] = context.serviceWorkers();
+    const [worker] = app.context.serviceWorkers();
     expect(worker).toBeDefined();
     expect(await tried(worker!, attempt)).toEqual([]);
   });
@@ -82,8 +66,8 @@ test('the page cannot reach the host with what it saw', async () => {
   const note = (request: { url(): string; serviceWorker(): unknown }): void => {
     if (request.serviceWorker()) asked.push(request.url());
   };
-  context.on('request', note);
-  const answered = await page.evaluate(async () => {
+  app.context.on('request', note);
+  const answered = await app.page.evaluate(async () => {
     const tries = [
       fetch('./index.html?frame=secret'),
       fetch('./secret-frame'),
@@ -91,34 +75,34 @@ test('the page cannot reach the host with what it saw', async () => {
     ];
     return (await Promise.allSettled(tries)).map((each) => each.status === 'fulfilled' && each.value.ok);
   });
-  context.off('request', note);
+  app.context.off('request', note);
   expect(answered).toEqual([false, false, false]);
   expect(asked).toEqual([]);
 });
 
 test('there is no WebRTC', async () => {
-  expect(await page.evaluate(() => 'RTCPeerConnection' in window)).toBe(false);
+  expect(await app.page.evaluate(() => 'RTCPeerConnection' in window)).toBe(false);
 });
 
 test('a whole session asks the network for nothing', async () => {
   const asked: string[] = [];
   // What a page asks is answered by the service worker; only what that one asks goes out.
   const note = (request: { url(): string; serviceWorker(): unknown }): void => {
-    if (request.serviceWorker() || new URL(request.url()).origin !== new URL(served.url).origin)
+    if (request.serviceWorker() || new URL(request.url()).origin !== new URL(app.served.url).origin)
       asked.push(request.url());
   };
-  context.on('request', note);
-  await page.reload();
-  await look(page, served.url);
-  await expect(answer(page)).toBeVisible();
-  await shutter(page).click();
-  await page.keyboard.press('Escape');
+  app.context.on('request', note);
+  await app.page.reload();
+  await look(app.page, app.served.url);
+  await expect(answer(app.page)).toBeVisible();
+  await shutter(app.page).click();
+  await app.page.keyboard.press('Escape');
   const [photo] = readdirSync(PHOTOS).filter((name) => name.endsWith('.jpg'));
-  await openPhoto(page, resolve(PHOTOS, photo!));
-  await page.getByRole('button', { name: 'Back to the camera' }).click();
-  for (const mode of ['Products', 'Landmarks', 'Objects']) await page.getByRole('tab', { name: mode }).click();
-  await settings(page, 'Monitor');
-  await page.waitForTimeout(5000);
-  context.off('request', note);
+  await openPhoto(app.page, resolve(PHOTOS, photo!));
+  await app.page.getByRole('button', { name: 'Back to the camera' }).click();
+  for (const mode of ['Products', 'Landmarks', 'Objects']) await app.page.getByRole('tab', { name: mode }).click();
+  await settings(app.page, 'Monitor');
+  await app.page.waitForTimeout(5000);
+  app.context.off('request', note);
   expect(asked.filter((url) => !url.startsWith('blob:') && !url.endsWith('/sw.js'))).toEqual([]);
 });

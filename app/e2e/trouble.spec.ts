@@ -3,10 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { chromium, expect, test } from '@playwright/test';
-import type { BrowserContext, Page } from '@playwright/test';
+import type { Page } from '@playwright/test';
 import { MADE, PHOTOS, PYTHON, SITE } from './places.ts';
 import { Served } from './served.ts';
-import { answer, look, openPhoto, ready, shutter, visitor } from './visit.ts';
+import { answer, openPhoto, ready, sharedApp, shutter } from './visit.ts';
 
 /** A copy of the site in which something is changed. */
 function spoilt(name: string, spoil: (site: string, bundle: string) => void): string {
@@ -140,23 +140,10 @@ test.describe('a camera', () => {
 test.describe('in the middle of it', () => {
   test.describe.configure({ mode: 'serial' });
 
-  let served: Served;
-  let context: BrowserContext;
-  let page: Page;
-
-  test.beforeAll(async ({ browser }) => {
-    served = await Served.start();
-    context = await visitor(browser);
-    page = await context.newPage();
-    await look(page, served.url);
-  });
-  test.afterAll(async () => {
-    await context.close();
-    await served.stop();
-  });
+  const app = sharedApp();
 
   test('a camera that stops comes back by itself', async () => {
-    await page.evaluate(() => {
+    await app.page.evaluate(() => {
       const video = document
         .querySelector('pocket-lens')!
         .shadowRoot!.querySelector('pocket-viewer')!
@@ -166,36 +153,36 @@ test.describe('in the middle of it', () => {
       track!.stop();
       track!.dispatchEvent(new Event('ended'));
     });
-    await expect(shutter(page)).toBeEnabled();
-    await expect.poll(() => answer(page).innerText()).not.toBe('Point at something');
+    await expect(shutter(app.page)).toBeEnabled();
+    await expect.poll(() => answer(app.page).innerText()).not.toBe('Point at something');
   });
 
   test('a photo of 100 megapixels is read', async () => {
     const large = resolve(MADE, 'large.jpg');
     python(LARGE, resolve(PHOTOS, 'coffee.jpg'), large);
-    await openPhoto(page, large);
-    await expect(answer(page)).toHaveText('Espresso', { timeout: 30_000 });
-    await page.getByRole('button', { name: 'Back to the camera' }).click();
+    await openPhoto(app.page, large);
+    await expect(answer(app.page)).toHaveText('Espresso', { timeout: 30_000 });
+    await app.page.getByRole('button', { name: 'Back to the camera' }).click();
   });
 
   test('a file that is no photo gets one line', async () => {
     const broken = resolve(MADE, 'broken.jpg');
     writeFileSync(broken, readFileSync(resolve(PHOTOS, 'coffee.jpg')).subarray(0, 400));
-    await page.locator('pocket-controls input[type=file]').setInputFiles(broken);
-    await expect(page.getByText('This file is not a photo that the app can open.')).toBeVisible();
-    await expect(shutter(page)).toBeEnabled();
+    await app.page.locator('pocket-controls input[type=file]').setInputFiles(broken);
+    await expect(app.page.getByText('This file is not a photo that the app can open.')).toBeVisible();
+    await expect(shutter(app.page)).toBeEnabled();
   });
 
   test('a second tab takes the camera, and gives it back', async () => {
-    const second = await context.newPage();
-    await second.goto(served.url);
+    const second = await app.context.newPage();
+    await second.goto(app.served.url);
     await ready(second);
     const take = second.getByRole('button', { name: 'Use it here' });
     if (await take.isVisible()) await take.click();
     await expect(shutter(second)).toBeEnabled({ timeout: 20_000 });
-    await expect(page.getByText('The camera is on in another tab')).toBeVisible();
+    await expect(app.page.getByText('The camera is on in another tab')).toBeVisible();
     await second.close();
-    await page.getByRole('button', { name: 'Use it here' }).click();
-    await expect(shutter(page)).toBeEnabled({ timeout: 20_000 });
+    await app.page.getByRole('button', { name: 'Use it here' }).click();
+    await expect(shutter(app.page)).toBeEnabled({ timeout: 20_000 });
   });
 });

@@ -1,19 +1,38 @@
 /** What the tests do as a person would. */
-import { expect } from '@playwright/test';
-import type { Browser, BrowserContext, Locator, Page } from '@playwright/test';
+import { expect, test } from '@playwright/test';
+import type { BrowserContext, Locator, Page } from '@playwright/test';
+import { Served } from './served.ts';
 
 /** A first visit fetches the runtime and the bundle, and races them. */
 const INSTALL_MS = 90_000;
 
-/** A context for a whole file of tests, so that the app is installed once. */
-export async function visitor(browser: Browser): Promise<BrowserContext> {
-  return browser.newContext({
-    viewport: { width: 390, height: 844 },
-    deviceScaleFactor: 2,
-    hasTouch: true,
-    locale: 'en',
-    permissions: ['camera'],
+/** The app as several tests share it: served, installed once, and looking through the camera. */
+export interface SharedApp {
+  served: Served;
+  context: BrowserContext;
+  page: Page;
+}
+
+/** Call it where tests are declared; its fields are there once they run. */
+export function sharedApp(): SharedApp {
+  const app = {} as SharedApp;
+  test.beforeAll(async ({ browser }) => {
+    app.served = await Served.start();
+    app.context = await browser.newContext({
+      viewport: { width: 390, height: 844 },
+      deviceScaleFactor: 2,
+      hasTouch: true,
+      locale: 'en',
+      permissions: ['camera'],
+    });
+    app.page = await app.context.newPage();
+    await look(app.page, app.served.url);
   });
+  test.afterAll(async () => {
+    await app.context.close();
+    await app.served.stop();
+  });
+  return app;
 }
 
 /** Until the app stands ready, whether its camera runs or not. */

@@ -1,5 +1,7 @@
 """One small bundle that the tests of this folder take apart."""
 
+import json
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketlens.bundle.archive import write_bundle
+from pocketlens.bundle.archive import open_bundle, write_bundle
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
 from pocketlens.bundle.whitening import Whitening
@@ -75,3 +77,28 @@ def lens(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.lens"
     pack(path)
     return path
+
+
+def repack(source: Path, out: Path, edit: Callable[[dict[str, bytes]], None]) -> Path:
+    """The same zip with its members' stored bytes changed by `edit`."""
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    edit(members)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out
+
+
+def contents(path: Path) -> tuple[Any, dict[str, bytes]]:
+    with open_bundle(path) as bundle:
+        return bundle.manifest, {name: bundle.read(name) for name in bundle.manifest.members}
+
+
+def edit_manifest(change: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
+    def edit(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        change(manifest)
+        members["manifest.json"] = json.dumps(manifest).encode()
+
+    return edit

@@ -6,7 +6,7 @@ import type { Mode } from '../store/settings.ts';
 import { icons } from './icons.ts';
 import { properties } from './properties.ts';
 import { capital, type Candidate, type Reading } from './reading.ts';
-import { base, buttons } from './styles.ts';
+import { bar, base, buttons } from './styles.ts';
 import { Watch } from './watch.ts';
 
 @customElement('pocket-answer')
@@ -14,6 +14,7 @@ export class AnswerCard extends LitElement {
   static override styles = [
     base,
     buttons,
+    bar,
     css`
       :host {
         display: block;
@@ -75,19 +76,6 @@ export class AnswerCard extends LitElement {
         width: 100%;
         height: 0.3125rem;
         margin-top: 0.625rem;
-        border-radius: 1rem;
-        background: var(--line);
-        overflow: hidden;
-      }
-      .bar::before {
-        content: '';
-        display: block;
-        height: 100%;
-        border-radius: inherit;
-        background: var(--accent);
-        transform-origin: left;
-        transform: scaleX(var(--share));
-        transition: transform var(--calm);
       }
       .hint {
         margin-top: 0.25rem;

@@ -6,7 +6,7 @@ import { mark } from './icons.ts';
 import { properties } from './properties.ts';
 import type { Phase } from './session.ts';
 import type { StartTrouble } from './start-trouble.ts';
-import { base, buttons } from './styles.ts';
+import { bar, base, buttons } from './styles.ts';
 import { Watch } from './watch.ts';
 import { wayName } from './way-name.ts';
 
@@ -31,6 +31,7 @@ export class Start extends LitElement {
   static override styles = [
     base,
     buttons,
+    bar,
     css`
       :host {
         display: grid;
@@ -86,19 +87,6 @@ export class Start extends LitElement {
       .bar {
         height: 0.375rem;
         margin: 1rem 0 0.75rem;
-        border-radius: 1rem;
-        background: var(--line);
-        overflow: hidden;
-      }
-      .bar::before {
-        content: '';
-        display: block;
-        height: 100%;
-        border-radius: inherit;
-        background: var(--accent);
-        transform-origin: left;
-        transform: scaleX(var(--share));
-        transition: transform var(--calm);
       }
       .bar.open::before {
         transform-origin: center;

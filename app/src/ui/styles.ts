@@ -1,4 +1,4 @@
-/** What all components share: boxes, focus, buttons, and grouped rows. Colours are tokens of page.css. */
+/** What all components share: boxes, focus, buttons, bars, and grouped rows. Colours are tokens of page.css. */
 import { css } from 'lit';
 
 export const base = css`
@@ -101,6 +101,25 @@ export const buttons = css`
   .glass {
     color: #fff;
     background: var(--glass);
+  }
+`;
+
+/** A share, --share, as a filled line; who uses it says how high it is. */
+export const bar = css`
+  .bar {
+    border-radius: 1rem;
+    background: var(--line);
+    overflow: hidden;
+  }
+  .bar::before {
+    content: '';
+    display: block;
+    height: 100%;
+    border-radius: inherit;
+    background: var(--accent);
+    transform-origin: left;
+    transform: scaleX(var(--share));
+    transition: transform var(--calm);
   }
 `;
 
