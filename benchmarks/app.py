@@ -232,7 +232,18 @@ def install(bench: Bench) -> None:
 
 
 def soak(bench: Bench, minutes: int) -> None:
-    """Heap and looks a second, minute by minute; garbage is collected before the heap is read."""
+    """Heap and looks a second, minute by minute; then of a fresh start, whose figures tell what the machine did."""
+    rows = [{"session": "soak", **row} for row in watched(bench, minutes)]
+    rows += [{"session": "fresh", **row} for row in watched(bench, 4)]
+    write("soak", rows)
+    parts = {"minutes 2 to 4": rows[1:4], "the last three": rows[minutes - 3 : minutes], "a fresh start": rows[-3:]}
+    for name in ("heap_bytes", "fps", "inference_p50_ms"):
+        means = {part: statistics.mean(row[name] for row in chosen) for part, chosen in parts.items()}
+        print(name, {part: round(mean, 1) for part, mean in means.items()})
+
+
+def watched(bench: Bench, minutes: int) -> list[dict[str, float]]:
+    """The app from its start, a row a minute; garbage is collected before the heap is read."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         served(bench.site) as (address, _),
@@ -260,10 +271,7 @@ def soak(bench: Bench, minutes: int) -> None:
                 "label_p95_ms": round(statistics.median(s["stages"]["label"]["p95"] for s in seen), 2),
             }
         )
-    write("soak", rows)
-    for name in ("heap_bytes", "fps"):
-        first, last = (statistics.mean(row[name] for row in part) for part in (rows[1:4], rows[-3:]))
-        print(f"{name}: {last / first - 1:+.1%} from minutes 2 to 4 to the last three")
+    return rows
 
 
 def write(part: str, rows: list[dict[str, object]]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pocketlens.bundle.archive import open_bundle, write_bundle
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.bundle.tensor_coding import Span
 from pocketlens.bundle.whitening import Whitening
 from pocketlens.types import ModelSpec, Preprocessing
 
@@ -76,6 +77,14 @@ def lens(tmp_path: Path) -> Path:
     """The small bundle on disk."""
     path = tmp_path / "tiny.lens"
     pack(path)
+    return path
+
+
+@pytest.fixture
+def coded_lens(tmp_path: Path) -> Path:
+    """The small bundle with its weights coded tensor by tensor."""
+    path = tmp_path / "coded.lens"
+    pack(path, tensors={"weights.bin": [Span(0, 256), Span(256, 300, 4)]})
     return path
 
 

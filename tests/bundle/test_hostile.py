@@ -42,8 +42,14 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_every_truncation_is_refused(lens: Path, tmp_path: Path) -> None:
-    whole, cut = lens.read_bytes(), tmp_path / "cut.lens"
+@pytest.fixture(params=["lens", "coded_lens"])
+def either(request: pytest.FixtureRequest) -> Path:
+    """The small bundle in both codecs."""
+    return request.getfixturevalue(request.param)
+
+
+def test_every_truncation_is_refused(either: Path, tmp_path: Path) -> None:
+    whole, cut = either.read_bytes(), tmp_path / "cut.lens"
     for length in range(len(whole)):
         cut.write_bytes(whole[:length])
         with pytest.raises(BundleError, match=r"cut\.lens: "):
@@ -51,9 +57,9 @@ def test_every_truncation_is_refused(lens: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
-def test_every_flipped_byte_is_refused_or_harmless(lens: Path, tmp_path: Path, mask: int) -> None:
-    whole, flipped = lens.read_bytes(), tmp_path / "flipped.lens"
-    expected = contents(lens)
+def test_every_flipped_byte_is_refused_or_harmless(either: Path, tmp_path: Path, mask: int) -> None:
+    whole, flipped = either.read_bytes(), tmp_path / "flipped.lens"
+    expected = contents(either)
     refusals: list[str] = []
     for place in range(len(whole)):
         flipped.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])

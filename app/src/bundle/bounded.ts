@@ -8,6 +8,11 @@ export class BoundedBytes {
 
   constructor(readonly limit: number) {}
 
+  /** How many there are. */
+  get length(): number {
+    return this.#length;
+  }
+
   /** Keep a piece. Throws FailureError "corrupt" when the limit is passed. */
   add(piece: Uint8Array): void {
     this.#length += piece.length;

@@ -48,7 +48,7 @@ export interface GraphEntry {
 export interface Member {
   size: number;
   sha256: string;
-  codec: 'none' | 'zstd';
+  codec: 'none' | 'zstd' | 'tensors';
   stored_size: number;
 }
 

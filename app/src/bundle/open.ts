@@ -3,11 +3,18 @@ import { FailureError } from '../failure.ts';
 import { sha256 } from './digest.ts';
 import type { GraphEntry, Manifest, Member } from './manifest.ts';
 import { MANIFEST, readManifest, storedName } from './read-manifest.ts';
+import { decodeRecords } from './records.ts';
 import { parseStrict } from './strict-json.ts';
 import { readDirectory, unzip, type ZipEntry } from './zip.ts';
 import { unzstd } from './zstd.ts';
 
 const MAX_MANIFEST_BYTES = 16 * 1024 ** 2;
+
+const UNDO: Record<Member['codec'], (coded: Uint8Array<ArrayBuffer>, size: number) => Uint8Array<ArrayBuffer>> = {
+  none: (coded) => coded,
+  zstd: unzstd,
+  tensors: decodeRecords,
+};
 
 /** One graph, decoded and checked. */
 export interface GraphFiles {
@@ -35,7 +42,7 @@ export class Bundle {
     const member = this.manifest.members[path]!;
     return naming(`member ${path}`, async () => {
       const coded = await unzip(this.entries.get(storedName(path, member))!);
-      const content = member.codec === 'zstd' ? unzstd(coded, member.size) : coded;
+      const content = UNDO[member.codec](coded, member.size);
       if (content.length !== member.size) {
         throw new FailureError('corrupt', `unpacks to ${content.length} bytes, its manifest says ${member.size}`);
       }

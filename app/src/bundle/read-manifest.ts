@@ -27,7 +27,7 @@ const SESSION_OPTIONS = new Set([
 ]);
 
 /** Codec -> what it adds to a member's name inside the zip. */
-const SUFFIXES: Record<Member['codec'], string> = { none: '', zstd: '.zst' };
+const SUFFIXES: Record<Member['codec'], string> = { none: '', zstd: '.zst', tensors: '.plt' };
 
 /** The name in the zip of the member that is called `path`. */
 export function storedName(path: string, member: Member): string {
@@ -195,7 +195,7 @@ function readGraph(fields: Fields): GraphEntry {
 function readMember(fields: Fields): Member {
   const codec = fields.text('codec');
   if (!Object.hasOwn(SUFFIXES, codec)) {
-    throw new FailureError('unsupported', `codec: expected none or zstd, got ${codec.slice(0, 40)}; update the app`);
+    throw new FailureError('unsupported', `codec: expected ${Object.keys(SUFFIXES).join(' or ')}, got ${codec.slice(0, 40)}; update the app`);
   }
   const member: Member = {
     size: fields.integer('size', 0, MAX_MEMBER_BYTES),

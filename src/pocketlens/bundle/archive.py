@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from pocketlens.bundle.coding import decode, encode, read_bounded
+from pocketlens.bundle.bounded import read_bounded
+from pocketlens.bundle.coding import decode, encode
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.embedding import Embedding
 from pocketlens.bundle.manifest import MANIFEST, GraphEntry, Manifest, Member
 from pocketlens.bundle.parse import parse
+from pocketlens.bundle.tensor_coding import Span
 from pocketlens.bundle.whitening import WHITENING, Whitening
 from pocketlens.bundle.zip_rules import check_directory, naming, zip_entry
 from pocketlens.errors import BundleError, OutputError
@@ -140,6 +142,7 @@ def write_bundle(
     baseline: Json,
     target: Json,
     members: Mapping[str, Path | bytes],
+    tensors: Mapping[str, Sequence[Span]] | None = None,
     confidence: Confidence | None = None,
     whitening: Whitening | None = None,
     created: datetime | None = None,
@@ -156,6 +159,7 @@ def write_bundle(
         baseline: the original's measurement.
         target: the device's profile.
         members: path -> its content, or the file that holds it. Names that end in `.bin` are coded with zstd.
+        tensors: path of a blob of weights -> the tensors in it, which are then coded one by one.
         confidence: how logits become confidences; None takes them as they are.
         whitening: of the graphs' output `embedding`, which becomes a member; None when they have none.
         created: now, unless given. Equal arguments with equal dates give equal bytes.
@@ -173,7 +177,8 @@ def write_bundle(
     if whitening is not None:
         contents[WHITENING] = whitening.to_bytes()
         embedding = Embedding(features=whitening.features, dimensions=whitening.dimensions, whitening=WHITENING)
-    coded = {name: encode(name, content) for name, content in contents.items()}
+    spans = tensors or {}
+    coded = {name: encode(name, content, spans.get(name, ())) for name, content in contents.items()}
     manifest = Manifest(
         created_with=f"pocketlens {version('pocketlens')}",
         created=(created or datetime.now(UTC)).isoformat(timespec="seconds"),

@@ -33,9 +33,9 @@ SESSION_OPTIONS = frozenset(
 )
 """Runtime options a bundle may ask for; others could make a runtime touch files, so they are refused."""
 
-Codec = Literal["none", "zstd"]
+Codec = Literal["none", "zstd", "tensors"]
 
-SUFFIXES: Mapping[Codec, str] = {"none": "", "zstd": ".zst"}
+SUFFIXES: Mapping[Codec, str] = {"none": "", "zstd": ".zst", "tensors": ".plt"}
 """Codec -> what it adds to a member's name inside the zip."""
 
 _SEGMENT = r"[A-Za-z0-9_](?:[A-Za-z0-9_.+ -]*[A-Za-z0-9_+-])?"

@@ -7,8 +7,10 @@ from pathlib import Path
 from pocketlens.bundle.archive import write_bundle
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.manifest import GraphEntry
+from pocketlens.bundle.tensor_coding import Span
 from pocketlens.bundle.whitening import Whitening
 from pocketlens.scheme_json import scheme_to_json
+from pocketlens.targets.onnxruntime.blob import external_tensors
 from pocketlens.types import Artifact, Data, Json, Measurement, Profile
 
 WEIGHTS = "weights.bin"
@@ -30,12 +32,14 @@ def write(
 ) -> int:
     """Write a bundle of `graphs`, which share one blob of weights; return its bytes."""
     members: dict[str, Path | bytes] = {}
+    tensors: set[Span] = set()
     entries = []
     for graph, measurement in zip(graphs, measurements, strict=True):
         name = f"graphs/{graph.name}.onnx"
         members[name] = graph.graph
         if graph.weights is not None:
             members[WEIGHTS] = graph.weights
+            tensors |= external_tensors(graph.graph)
         entries.append(
             GraphEntry(
                 name=graph.name,
@@ -56,6 +60,7 @@ def write(
         baseline=baseline,
         target=profile,
         members=members,
+        tensors={WEIGHTS: sorted(tensors)},
         confidence=confidence,
         whitening=whitening,
         force=force,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketlens.bundle.coding import read_bounded
+from pocketlens.bundle.bounded import read_bounded
 from pocketlens.bundle.parse import parse
 from pocketlens.bundle.zip_rules import check_directory, naming, zip_entry
 from pocketlens.errors import BundleError, ConfigError, OutputError

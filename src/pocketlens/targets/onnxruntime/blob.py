@@ -5,6 +5,8 @@ from pathlib import Path
 
 import onnx
 
+from pocketlens.bundle.tensor_coding import Span
+
 SMALLEST = 128
 """Bytes from which on a tensor moves out of the graph."""
 
@@ -40,6 +42,17 @@ def move_weights(proto: onnx.ModelProto, blob: Path) -> Path | None:
     blob.write_bytes(content)
     _index_file(blob).write_text("\n".join(f"{key} {offset} {length}" for key, (offset, length) in index.items()))
     return blob
+
+
+def external_tensors(graph: Path) -> set[Span]:
+    """Where the tensors of an ONNX file lie in its blob."""
+    spans = set()
+    for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            spans.add(Span(int(place["offset"]), int(place["length"]), item))
+    return spans
 
 
 def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:

@@ -1,0 +1,72 @@
+import base64
+import io
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketlens.bundle.records import MAGIC, decode_records, number
+from pocketlens.errors import BundleError
+
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
+
+
+@pytest.mark.parametrize("vector", VECTORS["good"], ids=lambda v: v["name"])
+def test_vectors_are_decoded(vector: dict[str, str]) -> None:
+    coded, blob = base64.b64decode(vector["coded"]), base64.b64decode(vector["blob"])
+    assert decode_records(io.BytesIO(coded), VECTORS["limit"]) == blob
+    assert decode_records(io.BytesIO(coded), len(blob)) == blob
+
+
+@pytest.mark.parametrize("vector", VECTORS["bad"], ids=lambda v: v["name"])
+def test_vectors_are_refused(vector: dict[str, str]) -> None:
+    with pytest.raises((BundleError, zstandard.ZstdError)):
+        decode_records(io.BytesIO(base64.b64decode(vector["coded"])), VECTORS["limit"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["good"][1:], ids=lambda v: v["name"])
+def test_one_byte_too_many_is_refused(vector: dict[str, str]) -> None:
+    coded, blob = base64.b64decode(vector["coded"]), base64.b64decode(vector["blob"])
+    with pytest.raises(BundleError):
+        decode_records(io.BytesIO(coded), len(blob) - 1)
+    with pytest.raises((BundleError, zstandard.ZstdError)):
+        decode_records(io.BytesIO(coded + b"\x00"), len(blob))
+
+
+def test_a_number_of_several_bytes() -> None:
+    # 300 = 2 * 128 + 44
+    assert (number(0), number(127), number(128), number(300)) == (b"\x00", b"\x7f", b"\x80\x01", b"\xac\x02")
+
+
+def test_an_absurd_size_is_refused_before_it_takes_memory() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match="refused as unsafe"):
+            decode_records(io.BytesIO(MAGIC + b"\x00" + number(2**34) + b"\x00"), 2**31)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_blob_takes_little_more_memory_than_itself() -> None:
+    size, records = 2**17, 60
+    payload = zstandard.ZstdCompressor(level=3).compress(bytes(range(256)) * 512)
+    coded = MAGIC + (b"\x02" + number(size) + number(len(payload)) + payload) * records
+    tracemalloc.start()
+    try:
+        assert len(decode_records(io.BytesIO(coded), size * records)) == size * records
+        assert tracemalloc.get_traced_memory()[1] < 1.15 * size * records
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.binary(max_size=300))
+def test_rubbish_is_refused_or_small(rubbish: bytes) -> None:
+    try:
+        assert len(decode_records(io.BytesIO(MAGIC + rubbish), 1000)) <= 1000
+    except (BundleError, zstandard.ZstdError):
+        pass
