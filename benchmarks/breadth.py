@@ -50,10 +50,9 @@ PARITY = 30.0
 """dB between simulation and file from which they agree."""
 
 NEAR = 3.0
-"""dB. Where parity is lower there are two controls. The graph that is exported, run by torch, differs from the
-simulation by integer biases alone (`exported_db` compares it with the file). And rounding turns a last bit into a whole
-step, which some random networks let grow through every layer: `control_db` compares the simulation with itself under
-noise of 1e-7, a float32 rounding, before each grid."""
+"""dB. Where parity is lower there is a control: rounding turns a last bit into a whole step, which some random networks
+let grow through every layer. `control_db` compares the simulation with itself under noise of 1e-7, a float32 rounding,
+before each grid."""
 
 STEPS = ("trace", "store", "prune", "quantize", "export", "parity")
 
@@ -62,7 +61,6 @@ COLUMNS = (
     *(
         "same_answer",
         "sqnr_db",
-        "exported_db",
         "control_db",
         "rounding_db",
         "float_bytes",
@@ -115,7 +113,6 @@ def run(name: str) -> dict[str, Any]:
     from pocketlens.passes.prune_channels import PruneChannels
     from pocketlens.passes.quantize_static import QuantizeStatic
     from pocketlens.targets import load_target
-    from pocketlens.targets.onnxruntime.lower import _exportable
     from pocketlens.types import Context, Data
 
     torch.manual_seed(0)
@@ -160,24 +157,18 @@ def run(name: str) -> dict[str, Any]:
             step = "parity"
             got = np.concatenate(list(target.outputs(artifact, images, threads=1)))
             wanted = np.concatenate([quantized.model.graph(torch.from_numpy(i)).numpy() for i in images])
-            as_filed = _exportable(quantized.model.graph)
-            filed = np.concatenate([as_filed(torch.from_numpy(i)).numpy() for i in images])
             shaken = np.concatenate([_shaken(quantized.model.graph, torch.from_numpy(i)) for i in images])
             exact = np.concatenate([folded.graph(torch.from_numpy(i)).numpy() for i in images])
-        exported = _sqnr(filed, got)
         sqnr, control, rounding = _sqnr(wanted, got), _sqnr(wanted, shaken), _sqnr(exact, wanted)
         same = float((got.argmax(1) == wanted.argmax(1)).mean())
         row |= {
             "same_answer": round(same, 4),
             "sqnr_db": sqnr,
-            "exported_db": exported,
             "control_db": control,
             "rounding_db": rounding,
         }
         if sqnr >= PARITY:
             row["parity"] = "ok"
-        elif exported >= PARITY:
-            row["parity"] = "bias rounding: the file holds biases as integers, the simulation as floats"
         elif sqnr >= control - NEAR:
             row["parity"] = "unstable: float32 noise of 1e-7 moves the simulation as far from itself"
         else:
@@ -259,7 +250,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         if row.get("sqnr_db") not in (None, ""):
             explained = {
                 "ok": "",
-                "bias rounding": f" (biases; {float(row['exported_db']):.0f} dB with them rounded)",
                 "unstable": f" (unstable; {float(row['control_db']):.0f} dB from itself)",
             }
             note = explained.get(marks[5].split(":")[0], " **unexplained**")

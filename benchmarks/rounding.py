@@ -1,9 +1,10 @@
-"""What adaptive rounding is worth at 8, 7 and 4 bits: the same network rounded plainly, repaired, rounded adaptively.
+"""What each remedy is worth at 8, 7 and 4 bits: the same network rounded plainly, repaired, adaptively, partly float.
 
-    .venv/bin/python benchmarks/rounding.py --calibration DIR --test DIR [--bits 8,7,4] [--stages DIR]
+    .venv/bin/python benchmarks/rounding.py --calibration DIR --test DIR [--bits 8,7,4] [--only WAY ...] [--fresh]
 
-Scores the exported files; activations have 8 bits throughout. Writes benchmarks/results/rounding.csv. A run that was
-killed goes on where it was when --stages names its folder again.
+Scores the exported files on all test images; activations have 8 bits throughout. Writes a row to
+benchmarks/results/rounding.csv as soon as it is known. A row that is there is left alone unless --fresh; within a row,
+passes that are done are taken from --stages.
 """
 
 import argparse
@@ -12,34 +13,47 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from pocketlens import Chain, FoldBatchNorm, MatchMoments, QuantizeStatic, RoundAdaptively
+from pocketlens import Chain, FoldBatchNorm, KeepFloat, MatchMoments, QuantizeStatic, RoundAdaptively
 from pocketlens.datasets import splits
+from pocketlens.datasets.choose import left_over, spread_evenly
 from pocketlens.measure import fidelity
 from pocketlens.models import sources
-from pocketlens.ops.observers import ObserverName
 from pocketlens.recipe import bind, run
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
-from pocketlens.types import Context, Data, Pass, Scheme
+from pocketlens.types import Context, Data
+from pocketlens.whole_file import whole_file
 
-WAYS: dict[str, tuple[ObserverName, tuple[Pass, ...]]] = {
-    "nearest": ("mse", ()),
-    "nearest, MatchMoments": ("mse", (MatchMoments(),)),
-    "RoundAdaptively": ("mse", (RoundAdaptively(),)),
-    "RoundAdaptively, whole ranges": ("minmax", (RoundAdaptively(),)),
-    "RoundAdaptively, whole ranges, MatchMoments": ("minmax", (RoundAdaptively(), MatchMoments())),
+RESULTS = Path(__file__).parent / "results" / "rounding.csv"
+
+WAYS: dict[str, Chain] = {
+    "nearest": Chain(FoldBatchNorm(), QuantizeStatic()),
+    "nearest, MatchMoments": Chain(FoldBatchNorm(), QuantizeStatic(), MatchMoments()),
+    "RoundAdaptively": Chain(FoldBatchNorm(), QuantizeStatic(), RoundAdaptively()),
+    "KeepFloat, RoundAdaptively": Chain(FoldBatchNorm(), QuantizeStatic(), KeepFloat(worst=3), RoundAdaptively()),
 }
-"""How weights are rounded -> how ranges of activations are found, and what follows QuantizeStatic."""
 
-FIGURES = ("n", "agreement", "sqnr_db", "kl", "top1_change", "agreement_interval", "top1_change_interval")
+FIGURES = ("n", "agreement", "sqnr_db", "kl", "top1_change")
+
+INTERVALS = ("agreement_interval", "top1_change_interval")
+
+COLUMNS = (
+    *("weight_bits", "rounding", *FIGURES, *INTERVALS, "seconds_of_passes", "calibration_images", "weight_ranges"),
+    *("scheme", "runtime", "cpu", "seed", "measured"),
+)
 
 
-def with_bits(scheme: Scheme, bits: int) -> Scheme:
-    """The same arithmetic with weights of fewer levels."""
-    centre, reach = scheme.weight.zero_point or 0, 2 ** (bits - 1) - 1
-    weight = replace(scheme.weight, qmin=centre - reach, qmax=centre + reach)
-    return replace(scheme, name=f"{scheme.name}_{bits}bit", weight=weight)
+def weight_ranges(bits: int) -> Literal["minmax", "mse"]:
+    """How scales of weights are found: few levels are better spent on the many small weights than on the few large."""
+    return "minmax" if bits >= 7 else "mse"
+
+
+def with_bits(chain: Chain, bits: int) -> Chain:
+    """The same chain for weights of so many bits."""
+    own = {"weight_bits": bits if bits < 8 else None, "weights": weight_ranges(bits)}
+    return Chain(*(replace(p, **own) if isinstance(p, QuantizeStatic) else p for p in chain.passes))
 
 
 def main() -> None:
@@ -48,45 +62,71 @@ def main() -> None:
     parser.add_argument("--test", required=True)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--bits", default="8,7,4")
+    parser.add_argument("--only", nargs="*", choices=tuple(WAYS), default=tuple(WAYS))
     parser.add_argument("--stages", type=Path)
+    parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
+    rows = [] if arguments.fresh else written()
     model = sources.load("efficientnet_lite0")
     spec, target = model.spec, load_target("onnxruntime")
     profile = target.profile()
     assert profile.scheme is not None
     pool = splits.load(arguments.calibration, spec.class_ids, spec.labels)
-    calibration = pool.subset([i * len(pool) // arguments.images for i in range(arguments.images)])
+    # The images that are left over are what a squeeze validates on: with its stages, a row takes its passes from there.
+    data = Data(calibration=spread_evenly(pool, arguments.images), validation=left_over(pool, arguments.images))
     test = splits.load(arguments.test, spec.class_ids, spec.labels)
-    rows = []
     with tempfile.TemporaryDirectory(prefix="rounding-") as scratch:
         folder = Path(scratch)
         (folder / "fp32").mkdir()
         original = target.lower(model, "fp32", folder / "fp32")
         store = StageStore(arguments.stages or folder / "stages")
-        context = Context(data=Data(calibration=calibration), original=model, work=folder)
+        context = Context(data=data, original=model, work=folder)
         for bits in map(int, arguments.bits.split(",")):
-            # Few levels are better spent on the many small weights than on the few large ones.
-            search = "minmax" if bits >= 7 else "mse"
-            scheme = with_bits(profile.scheme, bits)
-            for name, (ranges, repair) in WAYS.items():
-                chain = Chain(
-                    FoldBatchNorm(), QuantizeStatic(scheme=scheme, weights=search, activations=ranges), *repair
-                )
-                quantized, records = run(bind(chain, profile), model, context, store=store)
+            for name in arguments.only:
+                if any(row["weight_bits"] == str(bits) and row["rounding"] == name for row in rows):
+                    continue
+                recipe = bind(with_bits(WAYS[name], bits), profile)
+                quantized, records = run(recipe, model, context, store=store)
                 place = folder / f"{bits} {name}"
                 place.mkdir()
                 artifact = target.lower(quantized, f"{bits} bits, {name}", place)
                 f = fidelity([original, artifact], target=target, images=test)[1]
                 print(f"{bits} bits, {name}: same answer {f['agreement']:.1%}, {f['sqnr_db']:.1f} dB", flush=True)
-                figures = [x if not isinstance(x, list) else "{:.4f} to {:.4f}".format(*x) for x in map(f.get, FIGURES)]
-                seconds = sum(r.seconds for r in records)
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                conditions = [arguments.images, search, scheme.name, profile.runtime, profile.cpu, 0, now]
-                rows.append([bits, name, *figures, seconds, *conditions])
-    header = ["weight_bits", "rounding", *FIGURES, "seconds_of_passes"]
-    header += ["calibration_images", "weight_ranges", "scheme", "runtime", "cpu", "seed", "measured"]
-    with (Path(__file__).parent / "results" / "rounding.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+                values = {
+                    "weight_bits": bits,
+                    "rounding": name,
+                    **{key: f[key] for key in FIGURES},
+                    **{key: "{:.4f} to {:.4f}".format(*f[key]) for key in INTERVALS},
+                    "seconds_of_passes": sum(r.seconds for r in records),
+                    "calibration_images": arguments.images,
+                    "weight_ranges": weight_ranges(bits),
+                    "scheme": profile.scheme.name,
+                    "runtime": profile.runtime,
+                    "cpu": profile.cpu,
+                    "seed": 0,
+                    "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+                rows.append({key: str(value) for key, value in values.items()})
+                write(rows)
+
+
+def written() -> list[dict[str, str]]:
+    """The rows of earlier runs."""
+    if not RESULTS.exists():
+        return []
+    with RESULTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(rows: list[dict[str, str]]) -> None:
+    """Put all rows on disk, most bits first, the ways in the order of WAYS."""
+    order = list(WAYS)
+    known = [row for row in rows if row["rounding"] in order]
+    known.sort(key=lambda row: (-int(row["weight_bits"]), order.index(row["rounding"])))
+    with whole_file(RESULTS) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS)
+        writer.writeheader()
+        writer.writerows(known)
 
 
 if __name__ == "__main__":

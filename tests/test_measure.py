@@ -44,6 +44,16 @@ def test_every_figure_carries_its_conditions(tiny: Model, images: ImageSet, targ
     assert {"device", "runtime", "batch", "threads", "turns", "images", "measured"} <= set(again.conditions)
 
 
+def test_with_no_threads_nothing_is_timed(tiny: Model, images: ImageSet, target, tmp_path: Path) -> None:
+    artifact = target.lower(tiny, "fp32", tmp_path)
+    entrant = Entrant(artifact=replace(artifact, name="again"))
+    _, again = measure(artifact, [entrant], target=target, images=images, plan=MeasurePlan(threads=()))
+    assert again.fidelity["agreement"] == 1.0
+    assert again.latency_ms == again.speedup == again.roofline == {}
+    assert again.peak_memory_bytes == 0
+    assert again.conditions["turns"] == 0
+
+
 def test_each_file_is_scored_under_its_own_preprocessing(
     tiny: Model, images: ImageSet, target, tmp_path: Path, context: Context
 ) -> None:

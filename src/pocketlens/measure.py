@@ -36,7 +36,7 @@ class MeasurePlan:
     """What to measure with.
 
     Args:
-        threads: each gets a race of its own; the first is the one that headlines quote.
+        threads: each gets a race of its own; the first is the one that headlines quote. With none, nothing is timed.
         rounds: turns of each artifact in a race.
         runs: inferences a turn.
         batch_size: images at once when fidelity is measured (latency is always at batch 1).
@@ -95,7 +95,7 @@ def measure(
     conditions = {
         "batch": 1,
         "threads": list(plan.threads),
-        "turns": plan.rounds,
+        "turns": plan.rounds if plan.threads else 0,
         "runs_a_turn": plan.runs,
         "images": images.name,
         "measured": now,
@@ -170,20 +170,20 @@ def _measurement(
     by_threads = dict(zip(plan.threads, pairs, strict=True))
     latency = {t: spread(own.turns_ms) for t, (_, own) in by_threads.items()}
     speedup = {t: ratio(base.turns_ms, own.turns_ms) for t, (base, own) in by_threads.items()}
-    first = pairs[0][1]
+    first = pairs[0][1] if pairs else None
     single = latency.get(1)
     return Measurement(
         name=artifact.name,
         size_bytes=download_bytes,
         disk_bytes=artifact.size_bytes,
-        peak_memory_bytes=first.peak_memory_bytes,
+        peak_memory_bytes=first.peak_memory_bytes if first else 0,
         parameters=artifact.parameters,
         macs=artifact.macs,
         fidelity=figures,
         latency_ms=latency,
         turns_ms={t: own.turns_ms for t, (_, own) in by_threads.items()},
         speedup=speedup,
-        load_ms=first.load_ms,
+        load_ms=first.load_ms if first else 0.0,
         roofline={} if single is None else _roofline(artifact, single.median, profile.peak),
         conditions={
             "device": f"{profile.cpu}, {profile.cores} cores",

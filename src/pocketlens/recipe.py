@@ -101,13 +101,17 @@ def check(recipe: Chain, facts: Facts = frozenset()) -> None:
         facts: what is true of the model before it.
     Raises: RecipeError naming the pass, its place, and what would mend it.
     """
+    came = facts
     for place, step in enumerate(recipe.passes, 1):
         where = f"pass {place} of {len(recipe.passes)}, {type(step).__name__},"
         if missing := sorted(step.requires - facts):
             raise RecipeError(f"{where} requires a model that is {', '.join(missing)}; {_mend(missing[0])}")
+        if old := sorted(step.forbids & came):
+            raise RecipeError(f"{where} needs a model that is not {', '.join(old)} yet; give it as it was before")
         if present := sorted(step.forbids & facts):
             raise RecipeError(f"{where} cannot follow what made the model {', '.join(present)}; put it before that")
         facts = (facts - step.destroys) | step.establishes
+        came -= step.destroys | step.establishes
 
 
 def iterate(prune: Pass, tune: Pass, rounds: int) -> Chain:
@@ -240,7 +244,8 @@ def to_toml(recipe: Chain) -> str:
     """A recipe as TOML that `from_toml` reads back to the same value."""
     lines = [f"name = {_toml(recipe.name)}", f"description = {_toml(recipe.description)}"]
     for table in to_json(recipe)["pass"]:
-        lines += ["", "[[pass]]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        given = ((key, value) for key, value in table.items() if value is not None)  # TOML has no None
+        lines += ["", "[[pass]]", *(f"{key} = {_toml(value)}" for key, value in given)]
     return "\n".join(lines) + "\n"
 
 

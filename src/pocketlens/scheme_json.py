@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from pocketlens.errors import RecipeError
 from pocketlens.types import IntegerFormat, Json, Scheme
 
-_SETS = ("operators", "fused", "shared")
+_SETS = ("operators", "fused", "shared", "per_tensor", "fixed")
 
 
 def scheme_to_json(scheme: Scheme) -> Json:

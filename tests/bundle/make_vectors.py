@@ -19,7 +19,8 @@ def zstd(content: bytes) -> bytes:
 
 
 def record(kind: int, size: int, payload: bytes) -> bytes:
-    assert size < 2**14 and len(payload) < 2**14
+    assert size < 2**14
+    assert len(payload) < 2**14
     numbers = [(n & 127 | 128, n >> 7) if n > 127 else (n,) for n in (size, len(payload))]
     return bytes([kind, *numbers[0], *numbers[1]]) + payload
 

@@ -1,4 +1,7 @@
-"""Damaged files, drawn at random: each is refused with the right error, or is what it was. FUZZ_SECONDS says how long."""
+"""Damaged files, drawn at random: each is refused with the right error, or is what it was.
+
+FUZZ_SECONDS says how long.
+"""
 
 import base64
 import io

@@ -302,6 +302,7 @@ def test_a_recipe_that_trains_and_its_teacher(cli: Cli, stored: Path, photos: Pa
     assert taught["macs"] == pruned["macs"]
     assert result["stages"][1]["record"]["summary"]["epochs"] == 2
     assert taught["size_bytes"] < result["baseline"]["size_bytes"]
+    assert done.stderr.startswith("trying the export before training\n")
     assert "MACs" in done.stderr
     assert 'id="tuning"' in (tmp_path / "a.html").read_text("utf-8")
 

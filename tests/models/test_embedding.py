@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,18 @@ def test_the_model_stays_as_it_is(tiny: Model) -> None:
     before = str(tiny.graph.graph)
     with_embedding(tiny.graph)
     assert str(tiny.graph.graph) == before
+
+
+def test_on_a_device_of_integers_the_features_come_off_the_grid(tiny: Model, context: Context) -> None:
+    scheme = replace(SCHEME, operators=SCHEME.operators | {"global_avg_pool"}, float_output=False)
+    folded = FoldBatchNorm()(tiny, context).model
+    model = QuantizeStatic(scheme=scheme, activations="minmax")(folded, context).model
+    graph = with_embedding(model.graph, on_grid=True)
+    assert graph is not None
+    output = next(n for n in graph.graph.nodes if n.op == "output")
+    assert [vocabulary.kind(graph, n) for n in output.all_input_nodes] == ["quantize", "quantize"]
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits, embedding = graph(x)
+        torch.testing.assert_close(logits, model.graph(x), rtol=0, atol=0)
+    assert embedding.shape == (2, 8)

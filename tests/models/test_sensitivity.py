@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pocketlens.models.sensitivity import sensitivity
+from pocketlens.models.sensitivity import DB_CEILING, noise_power, sensitivity, sqnr_db
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
@@ -71,3 +71,9 @@ def test_answers_are_remembered(pair: tuple[Model, Model], images: ImageSet, tmp
     file.write_text("no JSON")
     assert ranked(pair, images, tmp_path) == first
     assert ranked(pair, images, tmp_path / "missing") == first
+
+
+def test_noise_and_decibels_by_hand() -> None:
+    assert noise_power(20.0) == pytest.approx(0.01)
+    assert sqnr_db(0.001) == pytest.approx(30.0)
+    assert sqnr_db(0.0) == sqnr_db(1e-30) == DB_CEILING

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pocketlens.ops.rounding import (
     rectified_sigmoid,
     round_adaptively,
     sharpness,
+    shrinkage,
     undecided,
 )
 
@@ -104,3 +106,38 @@ def test_sharpness_by_hand() -> None:
     assert last is not None
     assert math.isclose(middle, 11.0)
     assert math.isclose(last, 2.0)
+
+
+def test_shrinkage_by_hand() -> None:
+    """Covariances 3 and 1 of the same two inputs: 2 on average, with a variance of that average of 1: 1 / 2^2."""
+    three, one = torch.tensor([[1.0, 3.0], [-1.0, -3.0]]), torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    assert shrinkage([three[None], one[None]]) == pytest.approx(0.25)
+    assert shrinkage([one[None], one[None], one[None]]) == 0
+    assert shrinkage([torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)]) == 0
+
+
+def test_correlations_that_are_chance_change_no_code() -> None:
+    """The inputs of `test_errors_that_cancel_by_hand`, told that they are independent."""
+    x = torch.randn(512, 1).repeat(1, 2)
+    case = replace(problem(x, torch.tensor([[0.4, 0.4001]])), shrinkage=1.0)
+    codes, _ = round_adaptively(case, RoundingPlan())
+    assert codes.flatten().tolist() == [0, 0]
+
+
+def test_a_wide_layer_at_few_positions_is_not_rounded_to_suit_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(8, 96, generator=generator) + 0.1
+    parts = [
+        torch.randn(8, 8, generator=generator) @ mixing + torch.randn(8, 96, generator=generator) for _ in range(6)
+    ]
+    fresh = torch.randn(4096, 8, generator=generator) @ mixing + torch.randn(4096, 96, generator=generator)
+    weight = torch.randn(16, 96, generator=generator)
+    case = problem(torch.cat(parts), weight, 0.5, reach=127)
+    doubt = shrinkage([part[None] for part in parts])
+    assert 0.05 < doubt < 0.95
+
+    def error_elsewhere(amount: float) -> float:
+        codes, bias = round_adaptively(replace(case, shrinkage=amount), RoundingPlan())
+        return error(problem(fresh, weight, 0.5, reach=127), codes, bias)
+
+    assert error_elsewhere(doubt) < 0.98 * error_elsewhere(0.0)

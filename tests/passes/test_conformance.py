@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from pocketlens.models import store
+from pocketlens.models.canonical import clone
+from pocketlens.models.integer_bias import round_biases
 from pocketlens.passes import PASSES, pass_class
 from pocketlens.recipe import Chain, bind, check, pass_from_json, pass_to_json
 from pocketlens.types import Context, Model, Pass, Profile, Scheme
@@ -17,10 +19,15 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "FoldBatchNorm": (),
     "EqualizeChannels": ("FoldBatchNorm",),
     "QuantizeStatic": ("FoldBatchNorm",),
+    "QuantizeAware": (),
+    "TuneQuantized": ("FoldBatchNorm", "QuantizeStatic"),
+    "MixPrecision": ("FoldBatchNorm", "QuantizeStatic"),
     "CorrectBias": ("FoldBatchNorm", "QuantizeStatic"),
     "MatchMoments": ("FoldBatchNorm", "QuantizeStatic"),
     "RoundAdaptively": ("FoldBatchNorm", "QuantizeStatic"),
     "KeepFloat": ("FoldBatchNorm", "QuantizeStatic"),
+    "ClusterWeights": ("FoldBatchNorm", "QuantizeStatic"),
+    "RoundForRate": ("FoldBatchNorm", "QuantizeStatic"),
     "PruneChannels": (),
     "PruneBlocks": (),
     "SparsifyChannels": (),
@@ -32,13 +39,19 @@ BEFORE: dict[str, tuple[str, ...]] = {
 }
 """What must run before each pass for its requirements to hold."""
 
+FIELDS: dict[str, dict[str, Any]] = {
+    "MixPrecision": {"max_bits_per_weight": 8.0, "float_macs": 0.5},
+    "RoundForRate": {"share": 0.8},
+}
+"""Fields that a pass has no default for."""
+
 
 def bound(name: str, scheme: Scheme) -> Pass:
     profile = Profile(
         device="test", system="", cpu="", cores=1, threads=1, memory_bytes=1, caches_bytes={}, instructions=(),
         runtime="test 1", scheme=scheme,
     )  # fmt: skip
-    return bind(Chain(pass_class(name)()), profile).passes[0]
+    return bind(Chain(pass_class(name)(**FIELDS.get(name, {}))), profile).passes[0]
 
 
 @pytest.fixture(params=sorted(PASSES))
@@ -77,6 +90,16 @@ def test_output_shape_stays_and_is_finite(prepared: tuple[Pass, Model, Context])
     assert y.shape == model.graph(x).shape
     assert y.dtype == torch.float32
     assert torch.isfinite(y).all()
+
+
+def test_an_integer_model_computes_what_its_file_will(prepared: tuple[Pass, Model, Context]) -> None:
+    """Biases lie on the scale of their layer's sums, so that rounding them changes nothing."""
+    step, model, context = prepared
+    result = step(model, context).model
+    rounded = clone(result)
+    round_biases(rounded.graph)
+    for name, tensor in rounded.graph.state_dict().items():
+        assert torch.allclose(tensor, result.graph.state_dict()[name], rtol=1e-6, atol=0), name
 
 
 def test_the_same_seed_gives_the_same_model(prepared: tuple[Pass, Model, Context]) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.models import vocabulary
-from pocketlens.ops.quantized import QuantizedConv2d
+from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.keep_float import KeepFloat
 from pocketlens.passes.quantize_static import QuantizeStatic
@@ -61,6 +61,19 @@ def test_the_worst_layer_is_found(pair: tuple[Model, Model], repairing: Context,
     pair[1].graph.set_submodule(target, leaf)
     kept = KeepFloat(worst=1, scheme=scheme)(pair[1], repairing)
     assert kept.record.layers == ({"layer": "project_0"},)
+
+
+def test_a_grid_counts_for_the_layers_that_need_it(
+    pair: tuple[Model, Model], repairing: Context, scheme: Scheme
+) -> None:
+    """With a step of 3 between the expansion and the depthwise layer, these two go, and the grid with them."""
+    grid = next(m for name, m in pair[1].graph.named_modules() if name.startswith("expand") and name.endswith("_grid"))
+    assert isinstance(grid, QuantizeDequantize)
+    grid.scale.fill_(3.0)
+    kept = KeepFloat(worst=2, scheme=scheme)(pair[1], repairing)
+    assert {layer["layer"] for layer in kept.record.layers} == {"expand_0", "depthwise_0"}
+    assert len(grids(pair[1]) - grids(kept.model)) == kept.record.summary["grids_removed"] >= 1
+    assert grid not in set(kept.model.graph.modules())
 
 
 def test_what_it_needs(pair: tuple[Model, Model], repairing: Context, context: Context, scheme: Scheme) -> None:

@@ -1,5 +1,7 @@
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from pocketlens.models.grids import plan_grids, without_grids
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize, QuantizedLinear
 from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
-from pocketlens.types import Context, Data, Model, Scheme
+from pocketlens.recipe import Chain, from_json, from_toml, to_json, to_toml
+from pocketlens.types import Context, Data, IntegerFormat, Model, Scheme
 
 
 @pytest.fixture
@@ -110,3 +113,79 @@ def test_wrong_use_is_refused(folded: Model, context: Context, scheme: Scheme) -
         QuantizeStatic(scheme=scheme, keep_float=("nowhere",))(folded, context)
     with pytest.raises(ConfigError, match="batch_size"):
         QuantizeStatic(batch_size=0)
+
+
+def levels(model: Model) -> dict[str, int]:
+    """Node before a grid -> how many values the grid has."""
+    found = {}
+    for node in model.graph.graph.nodes:
+        if vocabulary.kind(model.graph, node) == "quantize":
+            leaf = model.graph.get_submodule(str(node.target))
+            assert isinstance(leaf, QuantizeDequantize)
+            found[node.all_input_nodes[0].name] = leaf.qmax - leaf.qmin + 1
+    return found
+
+
+def reaches(model: Model) -> dict[str, int]:
+    """Layer -> its largest code."""
+    layers = model.graph.named_modules()
+    return {n: int(m.codes.abs().max()) for n, m in layers if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+
+
+def test_fewer_bits_but_for_the_first_and_the_last_layer(folded: Model, context: Context, scheme: Scheme) -> None:
+    step = QuantizeStatic(scheme=scheme, weight_bits=4, activation_bits=3, edge_bits=8)
+    result = step(folded, context).model
+    assert reaches(result) == {"stem_0": 127, "expand_0": 7, "depthwise_0": 7, "project_0": 7, "classifier": 127}
+    # The picture and what the classifier reads have 8 bits, and so has what is only added up.
+    inner = {"stem_2": 8, "expand_2": 8, "depthwise_2": 8}
+    assert levels(result) == {"x": 256, **inner, "project_0": 256, "add": 256, "flatten": 256}
+    alike = replace(step, edge_bits=None)(folded, context).model
+    assert set(reaches(alike).values()) == {7}
+    assert levels(alike) == {"x": 8, **inner, "project_0": 256, "add": 256, "flatten": 8}
+
+
+def test_a_grid_of_few_levels_ends_at_six_too(folded: Model, context: Context, scheme: Scheme) -> None:
+    step = QuantizeStatic(scheme=scheme, activations="minmax", activation_bits=4)
+    graph = step(folded, context).model.graph
+    leaf = graph.get_submodule("expand_2_grid")
+    assert isinstance(leaf, QuantizeDequantize)
+    assert (leaf.qmin, leaf.qmax, int(leaf.zero_point)) == (0, 15, 0)
+    assert leaf.scale * 15 <= 6.0
+
+
+def test_a_scheme_has_no_more_bits_than_it_has(folded: Model, context: Context, scheme: Scheme) -> None:
+    seven = replace(scheme, weight=replace(scheme.weight, qmin=-63, qmax=63))
+    result = QuantizeStatic(scheme=seven, weight_bits=8, activation_bits=8)(folded, context)
+    assert set(reaches(result.model).values()) == {63}
+    assert set(levels(result.model).values()) == {256}
+
+
+@pytest.mark.parametrize(("storage", "low", "high"), [("int8", -128, -113), ("uint8", 0, 15)])
+def test_fewer_levels_start_at_the_lowest_integer(
+    folded: Model, context: Context, scheme: Scheme, storage: Any, low: int, high: int
+) -> None:
+    form = IntegerFormat(storage=storage, qmin=low, qmax=low + 255)
+    result = QuantizeStatic(scheme=replace(scheme, activation=form), activation_bits=4)(folded, context)
+    leaf = result.model.graph.get_submodule("stem_2_grid")
+    assert isinstance(leaf, QuantizeDequantize)
+    assert (leaf.qmin, leaf.qmax, int(leaf.zero_point)) == (low, high, low)
+
+
+def test_fewer_levels_lie_around_a_common_zero_point(folded: Model, context: Context, scheme: Scheme) -> None:
+    form = IntegerFormat(storage="int8", qmin=-128, qmax=127, zero_point=0)
+    result = QuantizeStatic(scheme=replace(scheme, activation=form), activation_bits=4)(folded, context)
+    leaf = result.model.graph.get_submodule("stem_2_grid")
+    assert isinstance(leaf, QuantizeDequantize)
+    assert (leaf.qmin, leaf.qmax, int(leaf.zero_point)) == (-8, 7, 0)
+
+
+def test_bits_survive_recipes(scheme: Scheme) -> None:
+    chain = Chain(FoldBatchNorm(), QuantizeStatic(scheme=scheme, weight_bits=4, edge_bits=8))
+    assert from_toml(to_toml(chain)) == chain
+    assert from_json(json.loads(json.dumps(to_json(chain)))) == chain
+
+
+@pytest.mark.parametrize("bits", [1, 9, 4.0, True])
+def test_bits_out_of_range_are_named(bits: Any) -> None:
+    with pytest.raises(ConfigError, match=f"`activation_bits` must be from 2 to 8, .* got {bits}"):
+        QuantizeStatic(activation_bits=bits)

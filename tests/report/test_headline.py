@@ -68,3 +68,15 @@ def test_nothing_measured(lite0: ReportData) -> None:
     data = replace(lite0, graphs=(bare,))
     assert [h.unit for h in headlines(data)] == ["not measured"] * 3
     assert "latency was not measured" in sentence(data)
+
+
+def test_a_device_elsewhere_is_told_from_this_one(lite0: ReportData) -> None:
+    bare = tuple(replace(g, speedup={}, latency_ms={}) for g in lite0.graphs)
+    data = replace(lite0, graphs=bare, preferred="int8", made_for="Google Edge TPU (Coral)")
+    assert sentence(data) == (
+        "The int8 graph is made for another device, Google Edge TPU (Coral): it is 3.9× smaller than fp32. Speed was "
+        "not measured on that device; fidelity was computed here, in floats on the file's own grids."
+    )
+    latency = headlines(data)[1]
+    assert (latency.unit, latency.tone) == ("not measured", "unknown")
+    assert latency.conditions == "speed was not measured on that device, Google Edge TPU (Coral)"

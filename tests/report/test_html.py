@@ -202,6 +202,15 @@ def test_nothing_was_timed(lite0: ReportData) -> None:
     assert "Latency was not measured." in page.words
 
 
+def test_files_for_a_device_elsewhere(lite0: ReportData) -> None:
+    graphs = tuple(replace(g, latency_ms={}, speedup={}) for g in lite0.graphs)
+    base = replace(lite0.baseline, latency_ms={}, speedup={})
+    data = replace(lite0, baseline=base, graphs=graphs, layer_times={}, preferred="int8", made_for=HOSTILE)
+    page = check_sound(render(data))
+    assert "Speed was not measured on that device" in page.words
+    assert "This device should run" not in page.words
+
+
 def test_long_names_and_many_skipped_images(lite0: ReportData) -> None:
     long = "a_very_long_name_" * 20
     graphs = (lite0.graphs[0], replace(lite0.graphs[1], name=long))

@@ -9,10 +9,11 @@ from pocketlens.recipe import check, from_toml, run, to_toml
 from pocketlens.search.ladder import NAME, RUNGS, START, Rung, Wanted, _add, climb
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
-from pocketlens.types import Context, Data, Model, Target
+from pocketlens.types import Context, Data, Json, Model, Target
 
 QUICK = tuple(
-    replace(r, step=pass_class("RoundAdaptively")(iterations=20)) if r.after == "QuantizeStatic" else r for r in RUNGS
+    replace(r, step=pass_class("RoundAdaptively")(iterations=20)) if r.instead_of == "MatchMoments" else r
+    for r in RUNGS
 )
 UNREACHABLE = Wanted(agreement=1.0, sqnr_db=99.0)
 
@@ -58,12 +59,25 @@ def test_it_climbs_to_the_end_and_keeps_what_helps(
 
 def test_what_stays_by_hand() -> None:
     """0.1 dB, or half a point of agreement for next to nothing, or what was asked for."""
-    wanted, before = Wanted(), {"agreement": 0.97, "sqnr_db": 25.0}
-    assert wanted.better({"agreement": 0.97, "sqnr_db": 25.1}, before)
-    assert wanted.better({"agreement": 0.975, "sqnr_db": 24.95}, before)
-    assert wanted.better({"agreement": 0.99, "sqnr_db": 23.0}, before)
-    assert not wanted.better({"agreement": 0.972, "sqnr_db": 25.05}, before)
-    assert not wanted.better({"agreement": 0.98, "sqnr_db": 24.5}, before)
+    wanted, before = Wanted(), figures(0.97, 25.0)
+    assert wanted.better(figures(0.97, 25.1), before)
+    assert wanted.better(figures(0.975, 24.95), before)
+    assert wanted.better(figures(0.995, 23.0), before)
+    assert not wanted.better(figures(0.972, 25.05), before)
+    assert not wanted.better(figures(0.98, 24.5), before)
+
+
+def test_luck_is_not_enough_by_hand() -> None:
+    """At 1,000 images the standard error of 99.2% is 0.28 points, and of 99.4% it is 0.24."""
+    wanted = Wanted()
+    assert not wanted.met(figures(0.992, 25.0))
+    assert wanted.met(figures(0.994, 25.0))
+    assert not wanted.met(figures(0.994, 22.0))
+    assert wanted.met(figures(1.0, 25.0) | {"n": 4})
+
+
+def figures(agreement: float, sqnr_db: float) -> Json:
+    return {"agreement": agreement, "sqnr_db": sqnr_db, "n": 1000}
 
 
 def test_bad_input(tiny: Model, context: Context, target: Target) -> None:
@@ -78,10 +92,10 @@ def test_bad_input(tiny: Model, context: Context, target: Target) -> None:
 
 
 def test_rungs_fit_on_one_another() -> None:
-    """All of them together: equalised, whole ranges, adaptive rounding for matched moments, some layers in float."""
+    """All of them together: equalised, some layers in float, adaptive rounding for matched moments."""
     chain = START
     for rung in RUNGS:
         chain = _add(chain, rung)
     names = [type(step).__name__ for step in chain.passes]
-    assert names == ["FoldBatchNorm", "EqualizeChannels", "QuantizeStatic", "RoundAdaptively", "KeepFloat"]
+    assert names == ["FoldBatchNorm", "EqualizeChannels", "QuantizeStatic", "KeepFloat", "RoundAdaptively"]
     check(chain)

@@ -136,7 +136,7 @@ def test_a_layer_that_cannot_be_lowered_is_named(target: Target, folded: Model, 
         odd = graph.graph.create_node("call_function", torch.linalg.inv, (start,), name="odd_one")
     start.replace_all_uses_with(odd, delete_user_cb=lambda user: user is not odd)
     graph.recompile()
-    with pytest.raises(TargetError, match="layer odd_one of tiny") as caught:
+    with pytest.raises(TargetError, match=r"layer odd_one of tiny.*; put other operations there, or") as caught:
         target.lower(model, "g", tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -142,13 +142,20 @@ def test_options_reach_the_runtime(tmp_path: Path) -> None:
     assert "DequantizeLinear" not in operators["1"]
 
 
+def test_a_file_for_one_image_runs_several_one_by_one() -> None:
+    one = open_session(graph(location=None, batch=1), None, {}, 1)
+    several = open_session(graph(location=None), None, {}, 1)
+    np.testing.assert_array_equal(one.run(IMAGES), several.run(IMAGES))
+    assert one.run_all(IMAGES)["y"].shape == (2, 10)
+
+
 # --- what is refused
 
 
 def test_a_wrong_shape_says_what_came_and_what_is_taken() -> None:
     session = open_session(graph(location=None, batch=1), None, {}, 1)
-    with pytest.raises(TargetError, match=r"shape \(2, 3, 2, 2\) failed, the model takes \[1, 3, 2, 2\]") as caught:
-        session.run(IMAGES)
+    with pytest.raises(TargetError, match=r"shape \(1, 3, 2, 1\) failed, the model takes \[1, 3, 2, 2\]") as caught:
+        session.run(IMAGES[..., :1])
     assert "\n" not in str(caught.value)
 
 

@@ -48,7 +48,7 @@ def decode_records(source: IO[bytes], limit: int) -> bytes:
     Raises: BundleError when it is no such stream, is cut short or damaged, or holds more; zstandard.ZstdError.
     """
     if (magic := source.read(len(MAGIC))) != MAGIC:
-        raise BundleError(f"expected weights that begin with {MAGIC!r}, got {magic!r}; a newer pocketlens may read them")
+        raise BundleError(f"weights must begin with {MAGIC!r}, got {magic!r}; a newer pocketlens may read them")
     # BytesIO.getvalue shares its buffer, so the blob is held once; it grows with what really comes.
     blob = io.BytesIO()
     while head := source.read(1):

@@ -17,6 +17,9 @@ SMALL = 4096
 
 _SMALLEST_RECORD = 2**14
 
+_PADDING = 64
+"""Gaps below this are taken for padding."""
+
 
 @dataclass(frozen=True, order=True)
 class Span:
@@ -95,30 +98,38 @@ def _sparse(items: NDArray[np.uint8]) -> list[tuple[Kind, bytes]]:
 
 
 def _complete(size: int, spans: Sequence[Span]) -> Iterator[Span]:
-    """Spans in order, and what lies between them."""
+    """Spans in order, and what lies between them, which goes with the one before it where it is padding."""
     end = 0
+    held: Span | None = None
     for span in sorted(spans):
-        if not (end <= span.offset and 0 < span.length and span.end <= size and 0 < span.item <= MAX_ITEM):
+        if not (span.offset >= end and span.length > 0 and span.end <= size and 0 < span.item <= MAX_ITEM):
             raise ConfigError(f"{span} overlaps another or leaves its blob of {size} bytes")
-        if end < span.offset:
-            yield Span(end, span.offset - end)
-        yield span
-        end = span.end
-    if end < size:
-        yield Span(end, size - end)
+        yield from _between(held, end, span.offset)
+        held, end = span, span.end
+    yield from _between(held, end, size)
+
+
+def _between(before: Span | None, start: int, end: int) -> Iterator[Span]:
+    """The span before a gap, and the gap."""
+    if before is not None and before.length < SMALL and end - start < _PADDING:
+        yield Span(before.offset, end - before.offset, before.item)
+        return
+    if before is not None:
+        yield before
+    if start < end:
+        yield Span(start, end - start)
 
 
 def _joined(spans: Iterator[Span]) -> Iterator[Span]:
-    """Small neighbours of equal items as one; padding goes with what is before it."""
+    """Small neighbours of equal items as one."""
     held: Span | None = None
     for span in spans:
-        if held is None:
-            held = span
-        elif span.length < SMALL and held.length < SMALL and span.item in (held.item, 1):
+        if held is not None and span.length < SMALL and held.length < SMALL and span.item == held.item:
             held = Span(held.offset, span.end - held.offset, held.item)
-        else:
+            continue
+        if held is not None:
             yield held
-            held = span
+        held = span
     if held is not None:
         yield held
 

@@ -1,13 +1,19 @@
-"""pocketlens devices: what this machine can do."""
+"""pocketlens devices: what this machine can do, and what is known of devices that are not here."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pocketlens.cli.console import Console
 
 
 def devices(
     target: Annotated[str, typer.Option(help="The runtime to probe.")] = "onnxruntime",
     refresh: Annotated[bool, typer.Option("--refresh", help="Probe again instead of remembering.")] = False,
+    schemes: Annotated[
+        bool, typer.Option("--schemes", help="List the devices elsewhere that `squeeze --scheme` makes files for.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
 ) -> None:
     """Show this machine's hardware, and the integer scheme that its runtime computes right and fast."""
@@ -16,6 +22,9 @@ def devices(
     from pocketlens.squeeze.output import profile_json
 
     console = Console(as_json)
+    if schemes:
+        _schemes(console)
+        return
     profile = load_target(target).profile(refresh=refresh)
     caches = ", ".join(f"{level} {size // 1024} KiB" for level, size in profile.caches_bytes.items())
     console.say(
@@ -32,3 +41,30 @@ def devices(
     for name, value in profile.peak.items():
         console.say(f"  peak {name}: {value:.1f}")
     console.finish(profile_json(profile))
+
+
+def _schemes(console: "Console") -> None:
+    """The presets with the pages that they follow."""
+    from dataclasses import asdict
+
+    from pocketlens.scheme_json import scheme_to_json
+    from pocketlens.targets.presets.table import PRESETS
+
+    for preset in PRESETS.values():
+        console.say(f"[bold]{preset.name:>12}[/]  {preset.device}: {preset.asks()}")
+        for source in preset.sources:
+            console.say(f"{'':>12}  {source.title}\n{'':>12}  {source.url}")
+    console.finish(
+        {
+            name: {
+                "device": preset.device,
+                "recipe": "half" if preset.scheme is None else "int8",
+                "scheme": scheme_to_json(preset.scheme) if preset.scheme else None,
+                "form": asdict(preset.form),
+                "file": preset.file,
+                "operators": sorted(preset.operators),
+                "sources": [asdict(source) for source in preset.sources],
+            }
+            for name, preset in PRESETS.items()
+        }
+    )

@@ -127,6 +127,18 @@ def load_target(name: str) -> Target:
     return load(name)
 
 
+def load_device(scheme: str, target: str = "onnxruntime") -> Target:
+    """A device that is elsewhere, by the name of its preset; files for it are ONNX, whatever its tools make of them."""
+    from pocketlens.errors import UsageError
+    from pocketlens.targets.presets.simulated import Simulated
+    from pocketlens.targets.presets.table import load_preset
+
+    preset = load_preset(scheme)
+    if target != "onnxruntime":
+        raise UsageError(f"--scheme {scheme} is of a device, --target {target} of a runtime here: give one of them")
+    return Simulated(preset=preset)
+
+
 def load_targets(names: str) -> list[Target]:
     """Runtimes from words like onnxruntime,openvino. Raises ConfigError where one stands twice."""
     wanted = [name.strip() for name in names.split(",")]

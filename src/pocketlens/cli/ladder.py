@@ -15,7 +15,7 @@ def climb_for(console: "Console", model: "Model", data: "Data", plan: "SqueezePl
     """The chain that a squeeze with `plan` is to run, telling what each rung adds."""
     from dataclasses import replace
 
-    from pocketlens.search.ladder import climb
+    from pocketlens.search.ladder import RUNGS, climb
     from pocketlens.types import Context
 
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as work:
@@ -28,7 +28,10 @@ def climb_for(console: "Console", model: "Model", data: "Data", plan: "SqueezePl
             seed=plan.seed,
             progress=console.progress,
         )
-        found = climb(model, context, plan.target, wanted=wanted, stages=plan.stages)
+        # A device that computes in integers throughout has no place for a layer in float.
+        whole = plan.preset is not None and plan.preset.form.whole
+        rungs = [r for r in RUNGS if not (whole and type(r.step).__name__ == "KeepFloat")]
+        found = climb(model, context, plan.target, wanted=wanted, rungs=rungs, stages=plan.stages)
     for rung in found.rungs:
         left_out = "" if rung["kept"] else ", left out"
         console.say(

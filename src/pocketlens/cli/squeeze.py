@@ -58,6 +58,10 @@ def squeeze(
     ] = 0.99,
     min_sqnr: Annotated[float, typer.Option(help="For int8-best: the SQNR of the output that is enough, dB.")] = 22.5,
     target: Annotated[str, typer.Option(help="The runtime to make it for and measure it on.")] = "onnxruntime",
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="Make it for a device that is not here: a name that `pocketlens devices --schemes` shows."),
+    ] = None,
     threads: Annotated[str, typer.Option(help="Thread counts to time, the first in headlines.")] = "1,2",
     seed: Annotated[int, typer.Option(help="Makes the run repeatable.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing bundle and report.")] = False,
@@ -83,6 +87,7 @@ def squeeze(
     destination = out or Path(f"{Path(model.replace(':', '_')).stem}.lens")
     counts = inputs.read_threads(threads)
     check_output(destination, force)
+    runtime = inputs.load_target(target) if scheme is None else inputs.load_device(scheme, target)
     climbs = recipe == ladder.NAME
     chain = ladder.START if climbs else read(recipe)
     wanted = ladder.Wanted(agreement=min_agreement, sqnr_db=min_sqnr)
@@ -91,7 +96,7 @@ def squeeze(
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as own:
         plan = SqueezePlan(
             recipe=chain,
-            target=inputs.load_target(target),
+            target=runtime,
             out=destination,
             threads=counts,
             seed=seed,
@@ -125,7 +130,7 @@ def _stages(result: "Squeezed") -> "Table":
             stage.record.name,
             f"{m.size_bytes / 1e6:.2f} MB",
             f"{m.macs / 1e6:.0f} M",
-            f"{next(iter(m.speedup.values())).estimate:.2f}x",
+            f"{next(iter(m.speedup.values())).estimate:.2f}x" if m.speedup else "-",
             f"{m.fidelity['agreement']:.1%}",
             "-" if top1 is None else f"{top1:.1%}",
             stage.verdict.outcome if stage.verdict else "",
@@ -135,32 +140,34 @@ def _stages(result: "Squeezed") -> "Table":
 
 def _show(console: "Console", result: "Squeezed") -> None:
     """The figures as a table, the verdict as a sentence, and where the files are."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("", "download", "latency", "vs fp32", "same answer", "SQNR", "top-1", "peak memory"):
         table.add_column(column, justify="left" if not column else "right")
     for m in (result.baseline, *result.graphs):
-        threads, spread = next(iter(m.latency_ms.items()))
-        ratio = m.speedup[threads]
+        spread, ratio = next(iter(m.latency_ms.values()), None), next(iter(m.speedup.values()), None)
         best = "[bold]" if m.name == result.preferred else ""
         top1 = m.fidelity.get("top1")
         first = m is result.baseline
         table.add_row(
             f"{best}{m.name}",
             f"{best}{m.size_bytes / 1e6:.2f} MB",
-            f"{best}{spread.median:.2f} ms",
-            "" if first else f"{best}{ratio.estimate:.2f}x",
+            f"{best}{spread.median:.2f} ms" if spread else "-",
+            "" if first else f"{best}{ratio.estimate:.2f}x" if ratio else "-",
             "" if first else f"{best}{m.fidelity['agreement']:.1%}",
             "" if first else f"{best}{m.fidelity['sqnr_db']:.1f} dB",
             "-" if top1 is None else f"{best}{top1:.1%}",
-            f"{best}{m.peak_memory_bytes / 1e6:.0f} MB",
+            f"{best}{m.peak_memory_bytes / 1e6:.0f} MB" if m.peak_memory_bytes else "-",
         )
     console.say("", table, "", _stages(result), "")
     for stage in result.stages:
         if stage.verdict:
             console.say(f"  {stage.verdict.outcome:>13}  {stage.verdict.sentence}")
     console.say("", result.verdict.sentence)
+    if made_for := result.made_for:
+        console.say(escape(f"made for {made_for['device']}: {made_for['proof']}; {made_for['speed']}"))
     console.say(_calibration(result))
     console.say(f"bundle {result.bundle}   report {result.report}   ({result.seconds['total']:.0f} s)")
 

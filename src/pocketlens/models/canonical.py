@@ -2,9 +2,10 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
 from pocketlens.errors import UnsupportedModelError, WeightsError
 from pocketlens.models import vocabulary
@@ -27,8 +28,8 @@ def canonicalise(module: nn.Module, spec: ModelSpec) -> Model:
     Args:
         module: takes (n, c, h, w), gives the task's output.
         spec: its input and labels.
-    Raises: WeightsError naming a tensor that holds NaN or infinity; UnsupportedModelError naming the submodule and
-        operation that cannot be expressed, or an output that is not the task's.
+    Raises: WeightsError naming a tensor that holds NaN or infinity, or a layer that gives it; UnsupportedModelError
+        naming the submodule and operation that cannot be expressed, or an output that is not the task's.
     """
     check_finite(module)
     original = copy.deepcopy(module).eval()
@@ -56,7 +57,7 @@ def check_finite(module: nn.Module) -> None:
             raise WeightsError(f"{name} holds NaN or infinity; load sound weights")
 
 
-def _verify(original: nn.Module, graph: nn.Module, spec: ModelSpec) -> None:
+def _verify(original: nn.Module, graph: fx.GraphModule, spec: ModelSpec) -> None:
     x = torch.randn(2, *spec.input_shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         wanted, got = original(x), graph(x)
@@ -65,6 +66,11 @@ def _verify(original: nn.Module, graph: nn.Module, spec: ModelSpec) -> None:
     if isinstance(wanted, tuple | list):
         wanted = wanted[0]
     TASKS[spec.task].check_output(tuple(wanted.shape), spec)
+    if not torch.isfinite(wanted).all():
+        raise WeightsError(
+            f"{spec.name} gives NaN or infinity for a random image, first in {_first_infinite(graph, x)}; its weights "
+            "are too large, or not those of this architecture"
+        )
     if wanted.shape != got.shape:
         raise UnsupportedModelError(f"the import of {spec.name} gives {tuple(got.shape)}, not {tuple(wanted.shape)}")
     error = float((wanted - got).abs().max()) / (float(wanted.abs().max()) + 1e-6)
@@ -73,3 +79,19 @@ def _verify(original: nn.Module, graph: nn.Module, spec: ModelSpec) -> None:
             f"the import of {spec.name} differs from the original by {error:.1e} of its largest output; a submodule "
             "shares its name with a standard one but computes something else"
         )
+
+
+def _first_infinite(graph: fx.GraphModule, x: Tensor) -> str:
+    """The first node that gives NaN or infinity for `x`."""
+    found: list[str] = []
+
+    class Watcher(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+                found.append(n.name)
+            return value
+
+    with torch.inference_mode():
+        Watcher(graph).run(x)
+    return found[0] if found else "the output"

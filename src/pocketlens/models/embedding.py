@@ -14,7 +14,7 @@ _INTEGER = frozenset({"conv", "linear", "add", "relu", "relu6"})
 _POOLS = frozenset({"global_avg_pool", "global_max_pool"})
 
 
-def with_embedding(graph: fx.GraphModule) -> fx.GraphModule | None:
+def with_embedding(graph: fx.GraphModule, *, on_grid: bool = False) -> fx.GraphModule | None:
     """A copy that gives (logits (n, classes), embedding (n, features)), both float32.
 
     The embedding is what the last linear layer reads; a 1 x 1 convolution of pooled features is such a layer too.
@@ -23,6 +23,7 @@ def with_embedding(graph: fx.GraphModule) -> fx.GraphModule | None:
 
     Args:
         graph: a canonical graph; stays as it is.
+        on_grid: take the features off their grid always, for a device that has no floats between operators.
     Returns: None where the network ends in anything else.
     """
     result = copy.deepcopy(graph)
@@ -31,10 +32,13 @@ def with_embedding(graph: fx.GraphModule) -> fx.GraphModule | None:
     head, half = _head(result, logits)
     if head is None:
         return None
-    features = _features(result, head)
+    features = head.all_input_nodes[0] if on_grid else _features(result, head)
     with result.graph.inserting_before(output):
         if vocabulary.kind(result, head) == "conv":
+            grid = features.target if on_grid and vocabulary.kind(result, features) == "quantize" else None
             features = result.graph.call_function(torch.flatten, (features, 1))
+            if grid is not None:
+                features = result.graph.call_module(str(grid), (features,))
         if half:
             result.add_submodule("embedding_to_float", Cast("float32"))
             features = result.graph.call_module("embedding_to_float", (features,))

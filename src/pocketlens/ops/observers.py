@@ -171,7 +171,8 @@ def weight_scale(
     best = full
     if search == "mse":
         least = torch.full_like(full, float("inf"))
-        for shrink in torch.linspace(1.0, 0.5, 51).tolist():
+        # Few levels fit a bell curve best where they clip at less than half of the largest weight.
+        for shrink in torch.linspace(1.0, 0.5 if reach >= 7 else 0.2, 51).tolist():
             scale = full * shrink
             error = (quantize(rows, scale, -reach, reach) * scale[:, None] - rows).square().sum(1)
             best = torch.where(error < least, scale, best)

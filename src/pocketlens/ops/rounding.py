@@ -4,6 +4,7 @@ Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training Quantization
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,7 @@ class RoundingProblem:
         bias: (groups, 1, outputs), float32.
         reach: codes lie in -reach..reach.
         ceiling: outputs pass through clamp(0, ceiling) before they are compared; None compares them as they are.
+        shrinkage: how much of the inputs' correlations is taken for chance, 0 to 1 (see `shrinkage`).
     """
 
     inputs: Tensor
@@ -37,6 +39,7 @@ class RoundingProblem:
     bias: Tensor
     reach: int
     ceiling: float | None = None
+    shrinkage: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,30 @@ def sharpness(progress: float, plan: RoundingPlan) -> float | None:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * (progress - plan.warmup) / (1 - plan.warmup)))
 
 
+def shrinkage(samples: Sequence[Tensor]) -> float:
+    """How much of the correlations between a layer's inputs is chance, given how far samples disagree on them.
+
+    A wide layer that was seen at few positions could be rounded to suit those alone. Inputs without correlations want
+    plain rounding, so drawing the correlations together draws the codes to the nearest.
+
+    Args:
+        samples: at least two, drawn from different images, each (groups, positions, k), float32.
+    Returns: the weight, 0 to 1, that a diagonal covariance deserves against the one that was seen.
+    Reference: Schäfer and Strimmer 2005, "A shrinkage approach to large-scale covariance matrix estimation", target D.
+    """
+    mean = torch.cat(list(samples), 1).mean(1, keepdim=True)
+    total, squares = torch.zeros(()), torch.zeros(())
+    for sample in samples:
+        x = sample - mean
+        covariance = torch.bmm(x.transpose(1, 2), x).div_(x.shape[1])
+        total = total + covariance
+        squares = squares + covariance.square_()
+    average = total / len(samples)
+    doubt = (squares / len(samples) - average.square()) / (len(samples) - 1)
+    seen = _beside_the_diagonal(average.square())
+    return min(max(_beside_the_diagonal(doubt) / seen, 0.0), 1.0) if seen > 0 else 0.0
+
+
 def round_adaptively(problem: RoundingProblem, plan: RoundingPlan) -> tuple[Tensor, Tensor]:
     """Codes and bias with which the layer's output comes closest to its target.
 
@@ -103,6 +130,7 @@ def round_adaptively(problem: RoundingProblem, plan: RoundingPlan) -> tuple[Tens
         return torch.round(ideal).to(torch.int8), bias
     optimizer = torch.optim.Adam([v], lr=plan.learning_rate, fused=True)
     batches = _batches(problem, plan.batch_size)
+    spread = problem.inputs.var(1, correction=0, keepdim=True).mul_(problem.shrinkage * 2 / noise)  # (groups, 1, k)
     s, raw, h, weight = (torch.empty_like(v) for _ in range(4))  # large tensors cost more to make than to fill
     for i in range(plan.iterations):
         x, wanted = batches[i % len(batches)]
@@ -112,7 +140,10 @@ def round_adaptively(problem: RoundingProblem, plan: RoundingPlan) -> tuple[Tens
         torch.add(low, h, out=weight).mul_(problem.scale)
         y = torch.baddbmm(bias, x, weight.transpose(1, 2))
         error = _error(y, wanted, problem.ceiling)
-        slope = torch.bmm(error.transpose(1, 2), x).mul_(problem.scale * (2 / (noise * x.shape[1])))
+        slope = torch.bmm(error.transpose(1, 2), x).mul_((1 - problem.shrinkage) * 2 / (noise * x.shape[1]))
+        if problem.shrinkage > 0:
+            slope.addcmul_(weight.sub_(problem.weight), spread)
+        slope.mul_(problem.scale)
         beta = sharpness(i / plan.iterations, plan)
         if beta is not None:
             far = h.mul_(2).sub_(1)
@@ -127,6 +158,11 @@ def round_adaptively(problem: RoundingProblem, plan: RoundingPlan) -> tuple[Tens
         for x, wanted in batches
     ]
     return codes.to(torch.int8), bias - torch.cat(errors, 1).mean(1, keepdim=True)
+
+
+def _beside_the_diagonal(matrices: Tensor) -> float:
+    """The sum of what is not on the diagonals of (groups, k, k)."""
+    return float(matrices.sum(dtype=torch.float64) - matrices.diagonal(dim1=1, dim2=2).sum(dtype=torch.float64))
 
 
 def _noise(problem: RoundingProblem, error: Tensor) -> float:

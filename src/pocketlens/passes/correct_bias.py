@@ -10,6 +10,7 @@ from pocketlens.errors import ConfigError
 from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import quantized_steps
+from pocketlens.models.integer_bias import round_biases
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 
@@ -30,7 +31,7 @@ class CorrectBias:
     batch_size: int = 8
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})
-    forbids: ClassVar[frozenset[Fact]] = frozenset()
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantization_aware"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 
@@ -50,6 +51,7 @@ class CorrectBias:
                 shift = step.wanted().mean - step.got().mean
                 step.apply(torch.ones(()), shift)
                 layers.append({"layer": step.name, "largest_shift": float(shift.abs().max())})
+        round_biases(result.graph)
         record = Record(
             name="CorrectBias",
             config=asdict(self),

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from pocketlens.datasets.choose import teaching_images
-from pocketlens.errors import ConfigError, DataError, ModelError
-from pocketlens.models.sources import outputs_of
+from pocketlens.errors import ConfigError, DataError
 from pocketlens.models.taps import Tap, pair_taps
 from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course
@@ -17,6 +16,7 @@ from pocketlens.training.loop import train
 from pocketlens.training.objectives import Imitation, Projections
 from pocketlens.training.plan import TrainingPlan
 from pocketlens.training.record import training_record
+from pocketlens.training.teachers import check_classes
 from pocketlens.types import Context, Fact, Model, PassResult
 
 
@@ -69,7 +69,7 @@ class Distil(TrainingPlan):
         """Return the model with the weights of its best epoch on validation images."""
         start = time.perf_counter()
         teachers = context.teachers or (context.original,)
-        _check_classes(model, teachers)
+        check_classes(model, teachers)
         images = teaching_images(context.data)
         if self.labels_weight and not images.labelled:
             raise DataError(
@@ -106,16 +106,3 @@ class Distil(TrainingPlan):
             smoothing=self.label_smoothing,
             extra=extra,
         )
-
-
-def _check_classes(student: Model, teachers: tuple[Model, ...]) -> None:
-    wanted = outputs_of(student)
-    for teacher in teachers:
-        outputs = outputs_of(teacher)
-        ours, theirs = student.spec.class_ids, teacher.spec.class_ids
-        if outputs != wanted or (ours and theirs and ours != theirs):
-            found = f"{outputs} classes" if outputs != wanted else "the same number of classes, but other ones"
-            raise ModelError(
-                f"the teacher {teacher.spec.name} must know the student's {wanted} classes in the same order, it has "
-                f"{found}; train it on this data first: pocketlens train {teacher.spec.name} --data DIR"
-            )

@@ -1,19 +1,14 @@
 """KeepFloat: give the few layers that quantization hurts most their float weights back."""
 
-import copy
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar, Literal
 
-from torch import fx
-
 from pocketlens.errors import ConfigError, DataError
-from pocketlens.models import vocabulary
-from pocketlens.models.canonical import clone
-from pocketlens.models.frontier import QuantizedLayer
-from pocketlens.models.grids import plan_grids
-from pocketlens.models.sensitivity import sensitivity
-from pocketlens.types import Context, Fact, Json, Model, PassResult, Record, Scheme
+from pocketlens.models.grids import drop_idle_grids, grids_by_operator
+from pocketlens.models.integer_layers import float_layers, originals, quantized_layers, with_layers
+from pocketlens.models.sensitivity import noise_power, sensitivity
+from pocketlens.types import Context, Fact, Model, PassResult, Record, Scheme
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +19,8 @@ class KeepFloat:
 
     Args:
         layers: names as `inspect --layers` shows them.
-        worst: besides those, so many whose rounded weights alone do most harm at the output (see
-            `models.sensitivity`).
+        worst: besides those, so many that do most harm at the output: by their rounded weights (see
+            `models.sensitivity`), and by their share of the grids that they and their neighbours need.
         images: calibration images that the harm is measured on.
         scheme: the target's numerics; "auto" is filled by `bind` from the target's probe.
     """
@@ -36,7 +31,7 @@ class KeepFloat:
     scheme: Scheme | Literal["auto"] = field(default="auto", metadata={"bind": "scheme"})
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})
-    forbids: ClassVar[frozenset[Fact]] = frozenset()
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantization_aware"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 
@@ -56,18 +51,17 @@ class KeepFloat:
         reference = context.unquantized
         if reference is None:
             raise ConfigError("KeepFloat takes weights from the model before quantization: run both in one Chain")
-        quantized = _quantized_layers(model.graph)
-        if unknown := sorted(set(self.layers) - set(quantized)):
+        integers = quantized_layers(model.graph)
+        if unknown := sorted(set(self.layers) - set(integers)):
             raise ConfigError(
                 f"`layers` names {', '.join(unknown)}, which {model.spec.name} lacks or computes in float already; "
-                f"quantized are: {', '.join(quantized)}"
+                f"quantized are: {', '.join(integers)}"
             )
-        ranking = self._ranking(model, reference, context)
-        weights = [row["layer"] for row in ranking if row["part"] == "weights" and row["layer"] not in self.layers]
-        kept = (*self.layers, *weights[: self.worst])
-        result = clone(model)
-        restored_bytes = sum(_restore(result.graph, reference.graph, quantized[name], name) for name in kept)
-        dropped = _drop_idle_grids(result.graph, reference.graph, self.scheme)
+        kept = (*self.layers, *self._worst(model, reference, context, self.scheme))
+        before = originals(model.graph, reference.graph)
+        result = with_layers(model, {name: before[name] for name in kept})
+        dropped = drop_idle_grids(result.graph, reference.graph, self.scheme, float_layers(result.graph))
+        restored_bytes = sum(3 * integers[name].codes.numel() for name in kept)
         record = Record(
             name="KeepFloat",
             config=asdict(replace(self, scheme="auto")) | {"scheme": self.scheme.name},
@@ -77,12 +71,13 @@ class KeepFloat:
         )
         return PassResult(result, record)
 
-    def _ranking(self, model: Model, reference: Model, context: Context) -> tuple[Json, ...]:
+    def _worst(self, model: Model, reference: Model, context: Context, scheme: Scheme) -> tuple[str, ...]:
+        """The layers that do most harm, beside those that are named."""
         if not self.worst:
             return ()
         if context.data.calibration is None:
             raise DataError("KeepFloat ranks layers on calibration images, got none: pass --calibration DIR")
-        return sensitivity(
+        rows = sensitivity(
             model,
             reference,
             context.data.calibration,
@@ -90,49 +85,12 @@ class KeepFloat:
             cache=context.cache,
             progress=context.progress,
         )
-
-
-def _quantized_layers(graph: fx.GraphModule) -> dict[str, str]:
-    """Node name -> where its leaf is, in graph order, each leaf once."""
-    found: dict[str, str] = {}
-    for node in graph.graph.nodes:
-        target = str(node.target)
-        if node.op != "call_module" or target in found.values():
-            continue
-        if isinstance(graph.get_submodule(target), QuantizedLayer):
-            found[node.name] = target
-    return found
-
-
-def _restore(graph: fx.GraphModule, reference: fx.GraphModule, target: str, name: str) -> int:
-    """Put the float layer back in place; return how many bytes more it takes."""
-    original = next(n for n in reference.graph.nodes if n.name == name)
-    layer = copy.deepcopy(reference.get_submodule(str(original.target)))
-    rounded = graph.get_submodule(target)
-    assert isinstance(rounded, QuantizedLayer)
-    graph.set_submodule(target, layer)
-    return 3 * rounded.codes.numel()
-
-
-def _drop_idle_grids(graph: fx.GraphModule, reference: fx.GraphModule, scheme: Scheme) -> int:
-    """Remove grids that no integer operator needs any more; return how many."""
-    quantized = set(_quantized_layers(graph).values())
-    weighted = {
-        n.name
-        for n in graph.graph.nodes
-        if vocabulary.kind(graph, n) in ("conv", "conv_transpose", "linear") and str(n.target) not in quantized
-    }
-    plan = plan_grids(reference, scheme, frozenset(weighted))
-    needed = {n.name for n in (*plan.points, *plan.shared)}
-    idle = [
-        n
-        for n in graph.graph.nodes
-        if vocabulary.kind(graph, n) == "quantize" and n.all_input_nodes[0].name not in needed
-    ]
-    for node in idle:
-        node.replace_all_uses_with(node.all_input_nodes[0])
-        graph.graph.erase_node(node)
-    graph.graph.lint()
-    graph.recompile()
-    graph.delete_all_unused_submodules()
-    return len(idle)
+        harm = {row["layer"]: noise_power(row["sqnr_db"]) for row in rows if row["part"] == "weights"}
+        needs = grids_by_operator(reference.graph, scheme, float_layers(model.graph))
+        for row in rows:
+            # A grid goes only with all that need it, so each of them answers for a part of its noise.
+            users = [name for name, grids in needs.items() if row["part"] == "activations" and row["layer"] in grids]
+            for name in set(users) & set(harm):
+                harm[name] += noise_power(row["sqnr_db"]) / len(users)
+        ranked = sorted(harm, key=lambda name: -harm[name])
+        return tuple(name for name in ranked if name not in self.layers)[: self.worst]

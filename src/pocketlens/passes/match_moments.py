@@ -11,6 +11,7 @@ from pocketlens.errors import ConfigError
 from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import Moments, QuantizedLayer, quantized_steps
+from pocketlens.models.integer_bias import round_biases
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 
@@ -36,7 +37,7 @@ class MatchMoments:
     limit: float = 0.1
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})
-    forbids: ClassVar[frozenset[Fact]] = frozenset()
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantization_aware"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 
@@ -67,6 +68,7 @@ class MatchMoments:
                         "largest_shift": float(shift.abs().max()),
                     }
                 )
+        round_biases(result.graph)
         record = Record(
             name="MatchMoments",
             config=asdict(self),

@@ -72,6 +72,11 @@ class PruneWeights(TrainingPlan):
         if self.pattern:
             _parse(self.pattern)
 
+    @property
+    def trains(self) -> bool:
+        """Whether masks grow while the network is trained."""
+        return self.schedule == "gradual"
+
     def __call__(self, model: Model, context: Context) -> PassResult:
         """Return the model with zeros."""
         start = time.perf_counter()

@@ -12,10 +12,11 @@ from pocketlens.errors import ConfigError, DataError
 from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import Step, quantized_steps
+from pocketlens.models.integer_bias import round_biases
 from pocketlens.models.rounded import RoundedLayers
 from pocketlens.ops import patches
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizedLinear
-from pocketlens.ops.rounding import RoundingPlan, RoundingProblem, round_adaptively
+from pocketlens.ops.rounding import RoundingPlan, RoundingProblem, round_adaptively, shrinkage
 from pocketlens.types import Context, Fact, Json, Model, PassResult, Record
 
 _CEILINGS = {"relu": float("inf"), "relu6": 6.0}
@@ -56,7 +57,7 @@ class RoundAdaptively:
     batch_size: int = 8
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})
-    forbids: ClassVar[frozenset[Fact]] = frozenset({"clustered", "tied"})
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"clustered", "tied", "quantization_aware"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 
@@ -87,6 +88,7 @@ class RoundAdaptively:
                     finished.keep(step.name, step.layer)
                 changed = float((step.layer.codes != nearest).float().mean())
                 layers.append({"layer": step.name, "changed_fraction": changed})
+        round_biases(result.graph)
         record = Record(
             name="RoundAdaptively",
             config=asdict(self),
@@ -108,7 +110,7 @@ class RoundAdaptively:
         weight = patches.by_group(layer, weight.detach())
         groups, outputs = weight.shape[:2]
         generator = torch.Generator().manual_seed(_seed(seed, step.name))
-        x, y = self._samples(step, layer, weight, generator)
+        x, y, doubt = self._samples(step, layer, weight, generator)
         if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
             raise DataError(f"{step.name} meets NaN or infinity on calibration images; check weights and images")
         bias = torch.zeros(layer.codes.shape[0]) if layer.bias is None else layer.bias.detach()
@@ -122,6 +124,7 @@ class RoundAdaptively:
                 bias=bias.reshape(groups, 1, outputs),
                 reach=reach,
                 ceiling=_CEILINGS.get(step.activation),
+                shrinkage=doubt,
             )
             plan = RoundingPlan(iterations=self.iterations, learning_rate=self.learning_rate, strength=self.strength)
             codes, bias = round_adaptively(problem, plan)
@@ -130,16 +133,17 @@ class RoundAdaptively:
 
     def _samples(
         self, step: Step, layer: QuantizedConv2d | QuantizedLinear, weight: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Inputs and targets at positions spread evenly over the images, in random order."""
+    ) -> tuple[Tensor, Tensor, float]:
+        """Inputs and targets at positions spread evenly over the images, in random order, and their shrinkage."""
         room = _LARGEST_SAMPLE // (weight.shape[0] * weight.shape[2])
         chunks = list(zip(step.inputs, step.targets, strict=True))
         each = -(-min(self.positions, max(room, 1)) // len(chunks))
         drawn = [(x, y, patches.draw(layer, y, each, generator)) for x, y in chunks]
-        inputs = torch.cat([patches.inputs_at(layer, x, at) for x, _, at in drawn], 1)
+        parts = [patches.inputs_at(layer, x, at) for x, _, at in drawn]
+        inputs = torch.cat(parts, 1)
         targets = torch.cat([patches.outputs_at(layer, y, at) for _, y, at in drawn], 1)
         order = torch.randperm(inputs.shape[1], generator=generator)
-        return inputs[:, order], targets[:, order]
+        return inputs[:, order], targets[:, order], shrinkage(parts) if len(parts) > 1 else 0.0
 
 
 def _seed(seed: int, layer: str) -> int:

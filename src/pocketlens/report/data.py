@@ -80,6 +80,7 @@ class ReportData:
         recipe: the bound recipe as TOML.
         data: split -> {"name", "n", "labelled", "skipped": {key: reason}}.
         seconds: what the run spent its time on; "total" is the whole.
+        made_for: the device that the files are for, for people; empty for the one that they were measured on.
     """
 
     title: str
@@ -101,6 +102,7 @@ class ReportData:
     recipe: str = ""
     data: Json = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    made_for: str = ""
 
     def __post_init__(self) -> None:
         names = [graph.name for graph in self.graphs]

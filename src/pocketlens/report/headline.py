@@ -47,6 +47,12 @@ def sentence(data: ReportData) -> str:
     """What to make of it, in words: the graph that won here, then how the others fared."""
     best = data.result
     smaller = _size_words(data.baseline, best)
+    if data.made_for:
+        return (
+            f"The {best.name} graph is made for another device, {data.made_for}: it is {smaller} than "
+            f"{data.baseline.name}. Speed was not measured on that device; fidelity was computed here, in floats on "
+            "the file's own grids."
+        )
     pace = _pace(_speedup(best, data.threads))
     said = f"On this machine the {best.name} graph wins: it is {smaller} than {data.baseline.name} and {pace}."
     if len(data.graphs) == 1:
@@ -130,6 +136,8 @@ def _latency(data: ReportData) -> Headline:
     word = figures.speed(speedup)
     plural = "" if threads == 1 else "s"
     conditions = f"median of one photo, {threads} thread{plural}, {best.name} graph" if threads else "no race was run"
+    if data.made_for:
+        conditions = f"speed was not measured on that device, {data.made_for}"
     if word == figures.NOT_MEASURED or speedup is None:
         return Headline(label="Latency", figure="–", unit=word, tone="unknown", detail=detail, conditions=conditions)
     conditions += f"; {speedup.level:.0%} interval of the ratio {figures.ratio_range(speedup)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pocketlens.errors import OutputError
 from pocketlens.report import figures, headline, plots, tables, tuning
 from pocketlens.report.data import ReportData
+from pocketlens.report.precision import precision_plots
 from pocketlens.report.sensitivity import sensitivity_plot
 from pocketlens.whole_file import whole_file
 
@@ -67,6 +68,7 @@ def render(data: ReportData) -> str:
             paretos=(("wide", plots.pareto(data, 960, 400)), ("narrow", plots.pareto(data, 360, 340))),
             widths=tuple(zip(tuning.width_plots(data, 960, 240), tuning.width_plots(data, 360, 220), strict=True)),
             lessons=tuple(zip(tuning.lesson_plots(data, 960, 280), tuning.lesson_plots(data, 360, 260), strict=True)),
+            precisions=tuple(zip(precision_plots(data, 960, 300), precision_plots(data, 360, 280), strict=True)),
             harms=tuple((look, sensitivity_plot(data, width)) for look, width in (("wide", 960), ("narrow", 360))),
             errors=(("wide", plots.layer_errors(data, 960, 280)), ("narrow", plots.layer_errors(data, 360, 260))),
         )

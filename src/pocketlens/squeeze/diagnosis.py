@@ -42,7 +42,9 @@ def diagnose(snapshots: Sequence[Snapshot], data: Data, cache: Path | None, prog
     """
     final = snapshots[-1].model
     before = [s.model for s in snapshots if "quantized" not in s.model.facts]
-    if "quantized" not in final.facts or not before or data.validation is None:
+    # Weights that learned to be integers are no rounding of the float ones: there is nothing to compare layer by layer.
+    rounded = "quantized" in final.facts and "quantization_aware" not in final.facts
+    if not rounded or not before or data.validation is None:
         return Diagnosis()
     images = data.validation.subset(range(min(ERROR_IMAGES, len(data.validation))))
     batches = images.batches(final.spec.preprocessing, 8)

@@ -1,16 +1,18 @@
 """From a bundle to a bare model file for somebody's own application, with code that feeds it."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketlens.bundle.archive import open_bundle
 from pocketlens.datasets import splits
 from pocketlens.errors import OutputError, TargetError, UnknownNameError
+from pocketlens.squeeze.elsewhere import for_device
 from pocketlens.squeeze.graphs import graph_variants
 from pocketlens.squeeze.shape import for_runtime
 from pocketlens.squeeze.snippets.write import SUFFIXES, Feed, snippet
 from pocketlens.targets import load_target
+from pocketlens.targets.presets.check import demand
 from pocketlens.types import Artifact, Progress, Target
 from pocketlens.whole_file import whole_file
 
@@ -105,6 +107,9 @@ def lower_bundle(
 ) -> Artifact:
     """A bundle's model in another runtime's file, under that runtime's own scheme.
 
+    A bundle that was made for a device elsewhere, whose tools read this runtime's files, keeps that device's scheme,
+    and the file is checked against the device's preset.
+
     Args:
         path: the bundle.
         graph: a name of its graphs, or None for the preferred one.
@@ -117,18 +122,23 @@ def lower_bundle(
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
         name = bundle.graph(graph).entry.name
+    profile = target.profile()
+    target, preset = for_device(manifest.target, target)
+    if preset is not None:
+        profile = replace(profile, scheme=preset.scheme)
     images = splits.load(calibration, manifest.spec.class_ids, manifest.spec.labels, part="calibration")
-    model = for_runtime(manifest.recipe, target.profile(), stages, images, progress=progress)
+    model = for_runtime(manifest.recipe, profile, stages, images, progress=progress)
     variants = graph_variants(model)
     if name not in variants:
         raise UnknownNameError("graph", name, variants)
-    return target.lower(variants[name], name, folder)
+    artifact = target.lower(variants[name], name, folder)
+    if preset is not None and name == preset.graph:
+        demand(artifact.graph, preset)
+    return artifact
 
 
 def _whole_onnx(bundle: Path, folder: Path, graph: str | None) -> Artifact:
     """A graph of the bundle with its weights inside."""
-    from dataclasses import replace
-
     from pocketlens.bundle.unpack import unpack
 
     try:

@@ -35,19 +35,21 @@ def measure_graphs(
         entrants,
         target=plan.target,
         images=data.test,
-        plan=MeasurePlan(threads=plan.threads),
+        plan=MeasurePlan(threads=plan.timed),
         progress=progress,
     )
 
 
-def preferred_graph(graphs: Sequence[Measurement], threads: int) -> str:
-    """The graph that this device should run: the faster one, or the truer one where speed makes no difference.
+def preferred_graph(graphs: Sequence[Measurement], threads: int | None) -> str:
+    """The graph that the device should run: the faster one, or the truer one where speed makes no difference.
 
     Args:
         graphs: measured in one race.
-        threads: the thread count that decides.
+        threads: the thread count that decides; None where none was timed, and the one asked for is taken.
     """
     best = graphs[0]
+    if threads is None:
+        return best.name
     for other in graphs[1:]:
         truer = other.fidelity["sqnr_db"] > best.fidelity["sqnr_db"]
         if _clearly_faster(other, best, threads) or (truer and not _clearly_faster(best, other, threads)):
@@ -88,12 +90,12 @@ def measure_stages(
         entrants,
         target=plan.target,
         images=data.validation,
-        plan=MeasurePlan(threads=plan.threads[:1]),
+        plan=MeasurePlan(threads=plan.timed[:1]),
         progress=progress,
     )
     stages = []
     for snapshot, before, after in zip(snapshots, measured, measured[1:], strict=False):
-        speedup = between(before, after, plan.threads[0])
+        speedup = between(before, after, plan.timed[0]) if plan.timed else None
         verdict = judge(
             snapshot.record.name, before, after, speedup=speedup, corrects=snapshot.record.name in CORRECTIVE
         )

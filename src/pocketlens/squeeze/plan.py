@@ -7,7 +7,10 @@ from pocketlens import recipe as recipes
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.errors import ConfigError, OutputError
 from pocketlens.report.data import Stage
-from pocketlens.types import Json, Measurement, Model, Profile, Target, Verdict
+from pocketlens.squeeze.elsewhere import check_fits
+from pocketlens.targets.presets.preset import Preset
+from pocketlens.targets.presets.simulated import Simulated
+from pocketlens.types import Interval, Json, Measurement, Model, Profile, Target, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,7 @@ class SqueezePlan:
 
     Args:
         recipe: bound to the target's profile when it runs.
-        target: lowers, runs and times.
+        target: lowers, runs and times; a `Simulated` one lowers for a device that is elsewhere, and times nothing.
         out: the bundle to write; the report goes beside it as .html.
         threads: thread counts to time; the first is the one that headlines quote.
         seed: makes the run repeatable.
@@ -44,6 +47,22 @@ class SqueezePlan:
                 f"a bundle holds ONNX graphs, so squeeze works with the target onnxruntime, got {self.target.name}; "
                 "squeeze with that, then `pocketlens export --format` makes another runtime's file from the bundle"
             )
+        if self.preset is not None:
+            check_fits(self.recipe, self.preset)
+
+    @property
+    def preset(self) -> Preset | None:
+        """What is known of the device that the files are for, where it is not this one."""
+        return self.target.preset if isinstance(self.target, Simulated) else None
+
+    @property
+    def timed(self) -> tuple[int, ...]:
+        """`threads`, but none where the device is elsewhere: how fast this one is says nothing of that one."""
+        return () if self.preset is not None else self.threads
+
+    def speedup(self, measured: Measurement) -> Interval | None:
+        """Against its baseline at the thread count that headlines quote; None where nothing was timed."""
+        return measured.speedup[self.timed[0]] if self.timed else None
 
     @property
     def report(self) -> Path:
@@ -69,6 +88,7 @@ class Squeezed:
         confidence: how the preferred graph's logits become confidences.
         embedding: lengths of a graph's embedding and of the vector that the bundle makes of it; None without one.
         seconds: {"total", "passes", "lower", "measure" ...}.
+        made_for: the device that is elsewhere, see `elsewhere.account`; None when the files are for this one.
     """
 
     bundle: Path
@@ -84,6 +104,7 @@ class Squeezed:
     confidence: Confidence
     embedding: tuple[int, int] | None
     seconds: dict[str, float]
+    made_for: Json | None = None
 
     @property
     def result(self) -> Measurement:
@@ -108,6 +129,7 @@ class Squeezed:
                 "cpu": self.profile.cpu,
                 "scheme": self.profile.scheme.name if self.profile.scheme else None,
             },
+            "made_for": self.made_for,
             "confidence": self.confidence.to_json(),
             "embedding": self.embedding and dict(zip(("features", "dimensions"), self.embedding, strict=True)),
             "bundle": str(self.bundle),
@@ -118,19 +140,19 @@ class Squeezed:
 
 
 def flat(measurement: Measurement) -> Json:
-    """A measurement as one JSON object: fidelity beside the rest, `latency_ms` of the first thread count."""
+    """A measurement as one JSON object: fidelity beside the rest, `latency_ms` of the first thread count or None."""
     data = asdict(measurement)
     fidelity = data.pop("fidelity")
     del data["turns_ms"]
     by_threads = {str(t): spread for t, spread in data.pop("latency_ms").items()}
-    first = next(iter(by_threads))
+    first = next(iter(by_threads), None)
     return {
         **data,
         **fidelity,
         "top1": fidelity.get("top1"),
         "top5": fidelity.get("top5"),
         "speedup": {str(t): interval for t, interval in data["speedup"].items()},
-        "latency_ms": {**by_threads[first], "threads": int(first)},
+        "latency_ms": None if first is None else {**by_threads[first], "threads": int(first)},
         "latency_ms_by_threads": by_threads,
     }
 

@@ -18,12 +18,14 @@ from pocketlens.report.data import ReportData
 from pocketlens.squeeze import output
 from pocketlens.squeeze.confidence import fit_confidence
 from pocketlens.squeeze.diagnosis import Diagnosis, diagnose
+from pocketlens.squeeze.elsewhere import account
 from pocketlens.squeeze.embedding import fit_whitening
 from pocketlens.squeeze.graphs import lower_graphs
 from pocketlens.squeeze.measurements import Snapshot, measure_graphs, measure_stages, preferred_graph
 from pocketlens.squeeze.photos import compare_photos
 from pocketlens.squeeze.plan import Squeezed, SqueezePlan, check_output, flat
 from pocketlens.squeeze.shape import keep_shape
+from pocketlens.squeeze.trial import trains, try_export
 from pocketlens.stages import StageStore
 from pocketlens.types import Context, Data, Json, Model, Progress, Record, Silent
 from pocketlens.verdict import judge
@@ -72,6 +74,10 @@ def run(
             seed=plan.seed,
             progress=progress,
         )
+        if trains(recipe):
+            say("trying the export before training")
+            with clock("try export"):
+                try_export(recipe, model, context, plan.target)
         store = StageStore(plan.stages) if plan.stages else None
         with clock("passes"):
             final, _ = recipes.run(recipe, model, context, store=store, on_stage=on_stage)
@@ -81,13 +87,14 @@ def run(
             baseline_folder = work / "fp32"
             baseline_folder.mkdir()
             original = plan.target.lower(model, "fp32", baseline_folder)
+            made_for = account(plan.preset, final, plan.out) if plan.preset else None
         with clock("measure"):
             baseline, *measured = measure_graphs(original, graphs, data, plan, progress)
             stages = measure_stages(original, snapshots, data, plan, work, progress)
         for note in output.skipped_notes(data):
             say(note)
         with clock("calibrate"):
-            best = next(a for a in graphs if a.name == preferred_graph(measured, plan.threads[0]))
+            best = next(a for a in graphs if a.name == preferred_graph(measured, next(iter(plan.timed), None)))
             assert data.calibration is not None
             confidence = fit_confidence(best, data.validation or data.calibration, plan.target)
             whitening = fit_whitening(best, final.graph, data.calibration, plan.target)
@@ -104,13 +111,13 @@ def run(
                 preferred=best.name,
                 recipe=recipes.to_json(recipe) | {"source": source},
                 baseline=flat(baseline),
-                profile=output.profile_json(profile),
+                profile=output.profile_json(profile) | ({"made_for": plan.preset.name} if plan.preset else {}),
                 confidence=confidence,
                 whitening=whitening,
                 force=plan.force,
             )
         measured = tuple(replace(m, size_bytes=size) for m in measured)
-        verdicts = tuple(judge(m.name, baseline, m, speedup=m.speedup[plan.threads[0]]) for m in measured)
+        verdicts = tuple(judge(m.name, baseline, m, speedup=plan.speedup(m)) for m in measured)
         squeezed = Squeezed(
             bundle=plan.out,
             report=plan.report,
@@ -125,6 +132,7 @@ def run(
             confidence=confidence,
             embedding=None if whitening is None else (whitening.features, whitening.dimensions),
             seconds=clock.total(),
+            made_for=made_for,
         )
         html.write(_report(squeezed, model, data, plan, times, diagnosis, photos), plan.report, force=plan.force)
     return squeezed
@@ -176,6 +184,7 @@ def _report(
         recipe=recipes.to_toml(squeezed.recipe),
         data=output.splits_json(data),
         seconds=squeezed.seconds,
+        made_for=squeezed.made_for["device"] if squeezed.made_for else "",
     )
 
 

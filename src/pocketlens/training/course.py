@@ -1,11 +1,12 @@
 """What a training run is given, and what comes of it."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pocketlens.datasets.choose import teaching_images
 from pocketlens.models.taps import Tap
@@ -29,6 +30,18 @@ class Constraint(Protocol):
         ...
 
 
+class Simulation(Protocol):
+    """Makes the network compute while it is trained as it will compute elsewhere, for example in integers."""
+
+    def held(self, graph: fx.GraphModule) -> AbstractContextManager[None]:
+        """Within the context `graph` computes so; what is left afterwards is what the run returns."""
+        ...
+
+    def before_forward(self, graph: fx.GraphModule, done: float) -> None:
+        """Called in training mode before each step; `done` is the share of all steps so far."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """All that one training run needs besides model and plan.
@@ -40,6 +53,7 @@ class Course:
         taps: (student's, teacher's) features to compare.
         original: whose answers stand for labels on unlabelled validation images.
         constraints: see Constraint.
+        simulation: see Simulation; None trains the network as it is. Its text is part of the run's key.
         work: a folder of this run alone; checkpoints and the log go there.
         cache: a folder shared by runs, for teachers' answers.
         seed: makes the run repeatable.
@@ -57,6 +71,7 @@ class Course:
     taps: tuple[tuple[Tap, Tap], ...] = ()
     original: Model | None = None
     constraints: tuple[Constraint, ...] = ()
+    simulation: Simulation | None = None
     seed: int = 0
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)

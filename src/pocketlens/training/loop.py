@@ -71,6 +71,8 @@ class _Run:
     def result(self) -> Trained:
         course, plan = self._course, self._plan
         with ExitStack() as stack:
+            if course.simulation is not None:
+                stack.enter_context(course.simulation.held(self._model.graph))
             stack.enter_context(masks.held(self._model.graph, course.masks))
             graph = self._model.graph
             stack.enter_context(quick_statistics(graph))
@@ -184,6 +186,8 @@ class _Run:
         if mixed is not None:
             images = mixed.of(images).contiguous(memory_format=torch.channels_last)
             answers, theirs = None if answers is None else mixed.of(answers), [mixed.of(t) for t in theirs]
+        if course.simulation is not None:
+            course.simulation.before_forward(self._model.graph, done)
         given = student(images)
         logits, mine = (given[0], given[1:]) if isinstance(given, tuple) else (given, ())
         loss = course.objective(logits, Lesson(labels, answers, mine, theirs, mixed))
@@ -362,6 +366,8 @@ class _Run:
             "seed": course.seed,
             "versions": [version("pocketlens"), version("torch")],
         }
+        if course.simulation is not None:
+            parts["simulation"] = str(course.simulation)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import fx, nn
 
 from pocketlens.errors import ModelError
+from pocketlens.ops.learned_step import Steps
 from pocketlens.training.plan import TrainingPlan
 
 _SLOWEST = 0.1
@@ -22,10 +23,11 @@ def prepare(graph: fx.GraphModule, plan: TrainingPlan) -> None:
 
 
 def layers_in_order(graph: fx.GraphModule) -> list[str]:
-    """Names of the submodules that hold parameters, from the input on, each once."""
+    """Names of the submodules that hold parameters, from the input on, each once; activation grids are no layers."""
     seen: dict[str, None] = {}
     for node in graph.graph.nodes:
-        if node.op == "call_module" and any(True for _ in graph.get_submodule(str(node.target)).parameters()):
+        module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if module is not None and not isinstance(module, Steps) and any(True for _ in module.parameters()):
             seen[str(node.target)] = None
     return list(seen)
 

@@ -82,6 +82,11 @@ class TrainingPlan:
             if getattr(self, name) not in valid:
                 raise ConfigError(f"`{name}` must be one of {', '.join(valid)}, got {getattr(self, name)!r}")
 
+    @property
+    def trains(self) -> bool:
+        """Whether the pass trains with these fields."""
+        return True
+
     def view(self, epoch: int) -> int:
         """Which augmentations an epoch (from 0) uses."""
         return epoch % self.views if self.views else epoch

@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pocketlens.errors import OutputError
+from pocketlens.errors import ModelError, OutputError
 from pocketlens.models import store
+from pocketlens.models.sources import outputs_of
 from pocketlens.training.pictures import Pictures, to_input
 from pocketlens.training.plan import TrainingPlan
 from pocketlens.types import ImageSet, Model
@@ -114,3 +115,17 @@ class Teachers:
                 if found.shape[0] == self._count and found.dtype == torch.float16:
                     self._answers[view] = found.clone()
         return self._answers.get(view)
+
+
+def check_classes(student: Model, teachers: Sequence[Model]) -> None:
+    """Raise ModelError naming a teacher that answers in other classes than the student."""
+    wanted = outputs_of(student)
+    for teacher in teachers:
+        outputs = outputs_of(teacher)
+        ours, theirs = student.spec.class_ids, teacher.spec.class_ids
+        if outputs != wanted or (ours and theirs and ours != theirs):
+            found = f"{outputs} classes" if outputs != wanted else "the same number of classes, but other ones"
+            raise ModelError(
+                f"the teacher {teacher.spec.name} must know the student's {wanted} classes in the same order, it has "
+                f"{found}; train it on this data first: pocketlens train {teacher.spec.name} --data DIR"
+            )

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from torch import fx
 
 
-Fact = Literal["batchnorm", "channels_final", "masked", "clustered", "tied", "folded", "quantized", "half"]
+Fact = Literal[
+    "batchnorm", "channels_final", "masked", "clustered", "tied", "folded", "quantized", "quantization_aware", "half"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,9 +44,13 @@ class Scheme:
         weight: grid of weights.
         granularity: "per_channel" (one scale an output channel) or "per_tensor".
         operators: kinds computed in integers.
-        fused: activation kinds that fuse into the operator before them (no grid in between).
+        fused: kinds that fuse into the operator before them (no grid in between): activations, and "add" where a sum
+            fuses into the layer that gives its last operand; its other operand is then on a grid.
         shared: kinds whose output keeps the grid of their input.
+        per_tensor: kinds of layer whose weights have one scale whatever `granularity` says.
         float_output: whether the last linear layer may give floats (no grid on the logits).
+        fixed: kinds whose output has the one grid of their whole range: sigmoid, softmax, tanh.
+        output_grids: whether an operator's own output is put on a grid even where only floats read it.
     """
 
     name: str
@@ -56,4 +60,7 @@ class Scheme:
     operators: frozenset[str] = frozenset({"conv", "linear", "add"})
     fused: frozenset[str] = frozenset({"relu", "relu6"})
     shared: frozenset[str] = frozenset({"max_pool", "flatten", "dropout"})
+    per_tensor: frozenset[str] = frozenset({"conv_transpose"})
+    fixed: frozenset[str] = frozenset()
     float_output: bool = True
+    output_grids: bool = True

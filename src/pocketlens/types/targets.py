@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pocketlens.errors import ConfigError
 from pocketlens.types.json import Json
@@ -130,7 +130,7 @@ class Timing:
 class Target(Protocol):
     """Where a model runs."""
 
-    name: str
+    name: ClassVar[str]
 
     def profile(self, *, refresh: bool = False) -> Profile:
         """What the hardware can do; runs the probe once and remembers it until told to `refresh`."""

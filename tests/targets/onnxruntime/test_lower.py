@@ -6,12 +6,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tests.conftest import SPEC
+from tests.networks import Twice, shaken
 from torch import nn
 
 from pocketlens.errors import TargetError
+from pocketlens.models.canonical import canonicalise
 from pocketlens.models.grids import without_grids
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize, QuantizedLinear
+from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
+from pocketlens.targets.form import Form
 from pocketlens.targets.onnxruntime.lower import lower
 from pocketlens.targets.onnxruntime.schemes import SCHEMES
 from pocketlens.targets.onnxruntime.session import open_session
@@ -115,6 +120,20 @@ def test_every_scheme_runs_in_integers(
     assert operators["DequantizeLinear"] <= 1
 
 
+def test_each_call_of_a_layer_runs_in_integers(
+    context: Context, tmp_path: Path, optimised: Callable[[Artifact], dict[str, int]]
+) -> None:
+    """Two calls on two grids; the codes are stored once."""
+    model = FoldBatchNorm()(canonicalise(shaken(Twice()), SPEC), context).model
+    model = QuantizeStatic(scheme=SCHEMES["u8u8"], activations="minmax")(model, context).model
+    artifact = lower(model, "int8", tmp_path)
+    operators = optimised(artifact)
+    assert operators["QLinearConv"] == 4
+    assert not {"Conv", "Gemm", "MatMul"} & set(operators)
+    assert artifact.weights is not None
+    assert artifact.weights.stat().st_size < 216 + 576 + 432 + 100  # stem, loop, read; smaller tensors lie in the graph
+
+
 def test_a_weight_only_graph_runs_in_floats(
     weight_only: Model, tmp_path: Path, optimised: Callable[[Artifact], dict[str, int]]
 ) -> None:
@@ -132,7 +151,7 @@ def test_the_embedding_costs_no_operator(
 ) -> None:
     model = request.getfixturevalue(name)
     operators = optimised(lower(model, "g", tmp_path))
-    monkeypatch.setattr("pocketlens.targets.onnxruntime.lower.with_embedding", lambda graph: None)
+    monkeypatch.setattr("pocketlens.targets.onnxruntime.lower.with_embedding", lambda graph, on_grid: None)
     assert optimised(lower(model, "alone", tmp_path)) == operators
 
 
@@ -208,13 +227,36 @@ def test_a_module_inside_another_is_named_after_its_node(by_hand: Build, tmp_pat
     assert {"layer_0/Conv", "layer_2/Conv"} <= kinds
 
 
+# --- fewer levels
+
+
+def test_a_grid_of_four_levels_by_hand(by_hand: Build, tmp_path: Path) -> None:
+    narrow = QuantizeDequantize(torch.tensor(0.5), torch.tensor(1), 0, 3, "uint8")
+    artifact = lower(by_hand(nn.Sequential(narrow, nn.Flatten()), (5, 1, 1)), "int8", tmp_path)
+    x = np.array([-2.0, -0.4, 0.7, 0.9, 3.5], np.float32).reshape(1, 5, 1, 1)
+    assert run(artifact, x).tolist() == [[-0.5, -0.5, 0.5, 1.0, 1.0]]
+
+
+def test_fewer_levels_run_in_integers(
+    folded: Model, context: Context, tmp_path: Path, optimised: Callable[[Artifact], dict[str, int]]
+) -> None:
+    step = QuantizeStatic(scheme=SCHEMES["u8s8"], activations="minmax", activation_bits=4, weight_bits=4, edge_bits=8)
+    operators = optimised(lower(step(folded, context).model, "int8", tmp_path))
+    assert operators["QLinearConv"] == 4
+    assert operators["QLinearAdd"] == 1
+    assert operators["QGemm"] == 1
+    assert operators["Clip"] == 3  # on integers, behind each ReLU6, which is gone itself
+    assert not {"Conv", "Gemm", "MatMul", "Add"} & set(operators)
+    assert operators["DequantizeLinear"] <= 1
+
+
 # --- what is refused
 
 
-def test_activations_on_part_of_the_range_are_refused_by_name(by_hand: Build, tmp_path: Path) -> None:
-    narrow = QuantizeDequantize(torch.tensor(1.0), torch.tensor(0), 0, 127, "uint8")
-    with pytest.raises(TargetError, match=r"0: .*whole of uint8"):
-        lower(by_hand(nn.Sequential(narrow, nn.Flatten()), (1, 1, 1)), "int8", tmp_path)
+def test_a_device_of_its_own_refuses_fewer_levels_by_name(by_hand: Build, tmp_path: Path) -> None:
+    narrow = QuantizeDequantize(torch.tensor(1.0), torch.tensor(0), 0, 15, "uint8")
+    with pytest.raises(TargetError, match=r"0: this device's activations have 8 bits, got 16 levels; leave"):
+        lower(by_hand(nn.Sequential(narrow, nn.Flatten()), (1, 1, 1)), "int8", tmp_path, Form(whole=True))
 
 
 def test_the_name_becomes_a_safe_file_name(by_hand: Build, tmp_path: Path) -> None:

@@ -14,20 +14,23 @@ from pocketlens.errors import TargetError
 from pocketlens.models import vocabulary
 from pocketlens.models.cost import count_macs, count_parameters
 from pocketlens.models.embedding import with_embedding
+from pocketlens.models.integer_bias import grid_before, room_for_bias
 from pocketlens.ops import affine
 from pocketlens.ops.half import Cast
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizedConvTranspose2d, QuantizeDequantize, QuantizedLinear
-from pocketlens.targets.integer_bias import grid_before, room_for_bias
+from pocketlens.targets.form import DEFAULT, Form
 from pocketlens.targets.quiet import quiet_streams
 from pocketlens.targets.scopes import scoped
 from pocketlens.types import Artifact, Model
 
 _Quantized = QuantizedConv2d | QuantizedConvTranspose2d | QuantizedLinear
+_ALTERNATIVES = "put other operations there, or use the target onnxruntime or openvino"
+
 _SHIFT = {"uint8": 128, "int8": 0}
 """Storage of a grid -> what its integers lose to become LiteRT's int8: the same numbers."""
 
 
-def lower(model: Model, name: str, folder: Path) -> Artifact:
+def lower(model: Model, name: str, folder: Path, form: Form = DEFAULT) -> Artifact:
     """Write `model` as FOLDER/NAME.tflite, weights inside; its input is (1, height, width, channels).
 
     Its outputs are `logits` and, where the network ends in a linear layer, `embedding`, what that layer reads. Where
@@ -37,13 +40,14 @@ def lower(model: Model, name: str, folder: Path) -> Artifact:
         model: a canonical graph.
         name: of the graph.
         folder: exists.
+        form: what the device asks for; files take one image and keep biases as integers whatever it says.
     Raises: TargetError naming the layer that cannot be lowered.
     """
     kinds = {node.name: vocabulary.kind(model.graph, node) for node in model.graph.graph.nodes}
     if unknown := [layer for layer, kind in kinds.items() if kind == "other"]:
-        raise TargetError(f"LiteRT cannot take layer {unknown[0]} of {model.spec.name}, put other operations there")
+        raise TargetError(f"LiteRT cannot take layer {unknown[0]} of {model.spec.name}; {_ALTERNATIVES}")
     integer = "quantize" in kinds.values()
-    both = with_embedding(model.graph)
+    both = with_embedding(model.graph, on_grid=form.whole)
     graph = _without_casts(copy.deepcopy(both or model.graph)).float()
     layers = [node.name for node in graph.graph.nodes]
     scales = {} if integer else _weight_scales(graph)
@@ -76,13 +80,18 @@ class Coded(nn.Module):
         if layer.bias is not None and grid is not None:
             codes, scale = room_for_bias(layer, grid)
         self.register_buffer("weight", affine.dequantize(codes, scale, layer.axis))
-        self.register_buffer("scale", scale.expand(codes.shape[0]).contiguous() if scale.dim() == 0 else scale)
-        self.register_buffer("zero_point", torch.zeros(codes.shape[0], dtype=torch.int64))
+        self.one_scale = float(scale) if scale.dim() == 0 else None
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero_point", torch.zeros(scale.shape, dtype=torch.int64))
         self.layer = _Geometry(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer computes, (n, ...) -> (n, ...)."""
         q = torch.ops.quantized_decomposed
+        if self.one_scale is not None:
+            one = (self.one_scale, 0, -127, 127, torch.int8)
+            weight = q.quantize_per_tensor.default(self.weight, *one)
+            return self.layer(x, q.dequantize_per_tensor.default(weight, *one))
         grid = (self.scale, self.zero_point, 0, -127, 127, torch.int8)
         weight = q.quantize_per_channel.default(self.weight, *grid)
         return self.layer(x, q.dequantize_per_channel.default(weight, *grid))
@@ -151,6 +160,12 @@ def _exportable(graph: fx.GraphModule, *, integer: bool) -> fx.GraphModule:
             graph.set_submodule(str(node.target), leaf)
     for name, module in list(graph.named_modules()):
         if isinstance(module, QuantizeDequantize):
+            levels = module.qmax - module.qmin + 1
+            if levels != 256:
+                raise TargetError(
+                    f"{name}: LiteRT's activations have 8 bits, got {levels} levels; leave out `activation_bits`, or "
+                    "use the target onnxruntime or openvino"
+                )
             graph.set_submodule(name, Grid(module))
     for parameter in graph.parameters():
         parameter.requires_grad_(False)
@@ -193,7 +208,8 @@ def _convert(graph: fx.GraphModule, model: Model, *, integer: bool) -> bytes:
         raise TargetError(f"lowering to LiteRT needs {error.name}: pip install 'pocketlens[litert]'") from error
     except Exception as error:  # its exceptions share no base but Exception
         cause = " ".join(str(error).split())[:240]
-        raise TargetError(f"LiteRT cannot take {_culprit(str(error), graph)} of {model.spec.name}: {cause}") from error
+        where = _culprit(str(error), graph)
+        raise TargetError(f"LiteRT cannot take {where} of {model.spec.name} ({cause}); {_ALTERNATIVES}") from error
 
 
 def _culprit(message: str, graph: fx.GraphModule) -> str:

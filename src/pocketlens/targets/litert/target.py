@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pocketlens.targets import Session
+from pocketlens.targets.form import DEFAULT, Form
 from pocketlens.targets.litert.schemes import SCHEMES
 from pocketlens.targets.litert.session import open_session, time_alone
 from pocketlens.targets.local import LocalTarget
@@ -17,7 +18,13 @@ from pocketlens.types import Artifact, Json, Model, Profile
 
 @dataclass(frozen=True, kw_only=True)
 class LiteRt(LocalTarget):
-    """LiteRT with XNNPACK, here."""
+    """LiteRT with XNNPACK, here.
+
+    Args:
+        form: how files are written.
+    """
+
+    form: Form = DEFAULT
 
     name: ClassVar[str] = "litert"
 
@@ -29,7 +36,7 @@ class LiteRt(LocalTarget):
         """Write FOLDER/NAME.tflite; see `lower.lower`."""
         from pocketlens.targets.litert.lower import lower
 
-        return lower(model, name, folder)
+        return lower(model, name, folder, self.form)
 
     def open(self, artifact: Artifact, threads: int) -> Session:
         """See `session.open_session`; images run one by one."""

@@ -21,6 +21,7 @@ from pocketlens.errors import TargetError
 from pocketlens.models import vocabulary
 from pocketlens.models.cost import count_macs, count_parameters
 from pocketlens.models.embedding import with_embedding
+from pocketlens.models.integer_bias import grid_before, room_for_bias
 from pocketlens.ops import affine
 from pocketlens.ops.quantized import (
     QuantizedConv2d,
@@ -28,7 +29,7 @@ from pocketlens.ops.quantized import (
     QuantizeDequantize,
     QuantizedLinear,
 )
-from pocketlens.targets.integer_bias import grid_before, room_for_bias
+from pocketlens.targets.form import DEFAULT, Form
 from pocketlens.targets.onnxruntime.blob import move_weights
 from pocketlens.targets.onnxruntime.tidy import tidy
 from pocketlens.targets.scopes import scoped
@@ -40,7 +41,7 @@ _QUANTIZED = (QuantizedConv2d, QuantizedConvTranspose2d, QuantizedLinear)
 _STORED = {"uint8": torch.uint8, "int8": torch.int8}
 
 
-def lower(model: Model, name: str, folder: Path) -> Artifact:
+def lower(model: Model, name: str, folder: Path, form: Form = DEFAULT) -> Artifact:
     """Write `model` as FOLDER/NAME.onnx with its large initializers in FOLDER/weights.bin.
 
     A second graph lowered into the same folder shares the tensors that are equal. Its outputs are `logits` and, where
@@ -50,11 +51,12 @@ def lower(model: Model, name: str, folder: Path) -> Artifact:
         model: a canonical graph.
         name: of the graph.
         folder: exists.
+        form: what the device asks for.
     Raises: TargetError naming the layer that cannot be lowered.
     """
-    both = with_embedding(model.graph)
+    both = with_embedding(model.graph, on_grid=form.whole)
     outputs = ["logits"] if both is None else ["logits", "embedding"]
-    proto = _export(_exportable(both or model.graph), model, outputs)
+    proto = _export(_exportable(both or model.graph, form), model, outputs, form)
     kinds = {vocabulary.kind(model.graph, node) for node in model.graph.graph.nodes}
     modules = dict(model.graph.named_modules())
     coded = [m for m in modules.values() if isinstance(m, _QUANTIZED)]
@@ -124,30 +126,66 @@ class _Grid(nn.Module):
         return affine.quantize_dequantize(x, self.scale, self.zero_point, self.qmin, self.qmax)
 
 
-def _exportable(graph: fx.GraphModule) -> fx.GraphModule:
-    """A copy in which quantized leaves are what the exporter understands and every layer has its node's name."""
+def _exportable(graph: fx.GraphModule, form: Form) -> fx.GraphModule:
+    """A copy in which quantized leaves are what the exporter understands and every layer has its node's name.
+
+    A layer that is called twice becomes one a call: ONNX Runtime computes a call in floats whose bias is not on the
+    scale of that call's own sums (seen in 1.32). Its codes are stored once.
+    """
     result = copy.deepcopy(graph)
+    called = set()
     for node in result.graph.nodes:
-        if node.op != "call_module":
-            continue
-        module = result.get_submodule(str(node.target))
+        module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, _QUANTIZED):
-            result.set_submodule(str(node.target), _Coded(module, grid_before(graph, node)))
+            if node.target in called:
+                node.target = node.name
+            called.add(node.target)
+            grid = grid_before(graph, node) if form.bias == "int32" else None
+            result.add_submodule(str(node.target), _Coded(copy.deepcopy(module), grid))
+    _drop_idle_activations(result)
     for name, module in list(result.named_modules()):
         if isinstance(module, QuantizeDequantize):
-            low, high = (0, 255) if module.storage == "uint8" else (-128, 127)
-            if (module.qmin, module.qmax) != (low, high):
-                raise TargetError(f"{name}: ONNX Runtime's activations use the whole of {module.storage}")
+            if form != DEFAULT and _narrow(module.qmin, module.qmax):
+                levels = module.qmax - module.qmin + 1
+                raise TargetError(
+                    f"{name}: this device's activations have 8 bits, got {levels} levels; leave out "
+                    "`activation_bits`, or lower for the target onnxruntime"
+                )
             result.set_submodule(name, _Grid(module))
     return scoped(result)
 
 
-def _export(graph: fx.GraphModule, model: Model, outputs: list[str]) -> onnx.ModelProto:
-    example = torch.zeros(2, *model.spec.input_shape)
+def _narrow(qmin: int, qmax: int) -> bool:
+    """Whether a grid uses less than all of its storage."""
+    return (qmin, qmax) not in ((0, 255), (-128, 127))
+
+
+def _drop_idle_activations(graph: fx.GraphModule) -> None:
+    """Take out, in place, activations that a narrow grid behind them repeats: ReLU6 before a grid of [0, 6].
+
+    On a grid of 8 bits ONNX Runtime does that itself. Here it only sees how far 8 bits would reach, keeps the
+    activation, and for its sake computes the layer before it in floats (seen in 1.32).
+    """
+    for node in list(graph.graph.nodes):
+        leaf = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(leaf, QuantizeDequantize) or not _narrow(leaf.qmin, leaf.qmax):
+            continue
+        source = node.all_input_nodes[0]
+        low, high = ((q - int(leaf.zero_point)) * float(leaf.scale) for q in (leaf.qmin, leaf.qmax))
+        ceiling = {"relu": float("inf"), "relu6": 6.0}.get(vocabulary.kind(graph, source), -float("inf"))
+        if low >= 0 and high <= ceiling and len(source.users) == 1:
+            source.replace_all_uses_with(source.all_input_nodes[0])
+            graph.graph.erase_node(source)
+    graph.recompile()
+
+
+def _export(graph: fx.GraphModule, model: Model, outputs: list[str], form: Form) -> onnx.ModelProto:
+    example = torch.zeros(form.batch or 2, *model.spec.input_shape)
+    shapes = ({0: torch.export.Dim("n")},) if form.batch is None else None
     program = None
     try:
         with _quiet(), torch.inference_mode():
-            program = torch.export.export(graph, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
+            program = torch.export.export(graph, (example,), dynamic_shapes=shapes)
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -167,7 +205,8 @@ def _export(graph: fx.GraphModule, model: Model, outputs: list[str]) -> onnx.Mod
     except Exception as error:
         where = _culprit(error, program, model.graph)
         raise TargetError(
-            f"ONNX cannot express {where} of {model.spec.name}, put other operations there: {_cause(error)}"
+            f"ONNX, which the targets onnxruntime and openvino read, cannot express {where} of {model.spec.name} "
+            f"({_cause(error)}); put other operations there, or try the target litert, which takes no ONNX"
         ) from error
 
 
@@ -178,6 +217,11 @@ def _should_fold(node: ir.Node) -> bool | None:
 
 def _quantize_dequantize(x: Any, scale: Any, zero_point: Any, qmin: int, qmax: int) -> Any:
     quantized: Any = opset21.QuantizeLinear(x, scale, zero_point)
+    if _narrow(qmin, qmax):
+        # In integers: behind floats, between a layer and its grid, it would keep the layer from fusing with the grid.
+        constants: list[Any] = [opset21.Constant(value_int=q) for q in (qmin, qmax)]
+        ends: list[Any] = [opset21.CastLike(constant, zero_point) for constant in constants]
+        quantized = opset21.Clip(quantized, *ends)
     return opset21.DequantizeLinear(quantized, scale, zero_point)
 
 

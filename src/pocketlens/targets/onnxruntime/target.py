@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from pocketlens.targets import Session
+from pocketlens.targets.form import DEFAULT, Form
 from pocketlens.targets.local import LocalTarget
 from pocketlens.targets.onnxruntime.schemes import SCHEMES, likely
 from pocketlens.targets.onnxruntime.session import open_session
@@ -23,7 +24,13 @@ _PROFILED_RUNS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxRuntime(LocalTarget):
-    """ONNX Runtime's CPU execution provider, here."""
+    """ONNX Runtime's CPU execution provider, here.
+
+    Args:
+        form: how files are written.
+    """
+
+    form: Form = DEFAULT
 
     name: ClassVar[str] = "onnxruntime"
 
@@ -39,7 +46,7 @@ class OnnxRuntime(LocalTarget):
         """Write FOLDER/NAME.onnx and FOLDER/weights.bin; see `lower.lower`."""
         from pocketlens.targets.onnxruntime.lower import lower
 
-        return lower(model, name, folder)
+        return lower(model, name, folder, self.form)
 
     def open(self, artifact: Artifact, threads: int) -> Session:
         """Idle threads sleep: sessions in one process would disturb one another."""
