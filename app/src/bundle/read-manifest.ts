@@ -195,7 +195,10 @@ function readGraph(fields: Fields): GraphEntry {
 function readMember(fields: Fields): Member {
   const codec = fields.text('codec');
   if (!Object.hasOwn(SUFFIXES, codec)) {
-    throw new FailureError('unsupported', `codec: expected ${Object.keys(SUFFIXES).join(' or ')}, got ${codec.slice(0, 40)}; update the app`);
+    throw new FailureError(
+      'unsupported',
+      `codec: expected ${Object.keys(SUFFIXES).join(' or ')}, got ${codec.slice(0, 40)}; update the app`,
+    );
   }
   const member: Member = {
     size: fields.integer('size', 0, MAX_MEMBER_BYTES),
