@@ -7,20 +7,7 @@ import torch
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models.integer_layers import quantized_layers
 from pocketlens.passes.cluster_weights import ClusterWeights
-from pocketlens.passes.fold_batch_norm import FoldBatchNorm
-from pocketlens.passes.quantize_static import QuantizeStatic
-from pocketlens.types import Context, Data, Model, Scheme
-
-
-@pytest.fixture
-def pair(tiny: Model, context: Context, scheme: Scheme) -> tuple[Model, Model]:
-    folded = FoldBatchNorm()(tiny, context).model
-    return folded, QuantizeStatic(scheme=scheme)(folded, context).model
-
-
-@pytest.fixture
-def repairing(pair: tuple[Model, Model], context: Context) -> Context:
-    return replace(context, unquantized=pair[0])
+from pocketlens.types import Context, Data, Model
 
 
 def distinct(model: Model) -> dict[str, int]:

@@ -7,21 +7,9 @@ from torch import nn
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.models import vocabulary
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize
-from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.keep_float import KeepFloat
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.types import Context, Data, IntegerFormat, Model, Scheme
-
-
-@pytest.fixture
-def pair(tiny: Model, context: Context, scheme: Scheme) -> tuple[Model, Model]:
-    folded = FoldBatchNorm()(tiny, context).model
-    return folded, QuantizeStatic(scheme=scheme)(folded, context).model
-
-
-@pytest.fixture
-def repairing(pair: tuple[Model, Model], context: Context) -> Context:
-    return replace(context, unquantized=pair[0])
 
 
 def grids(model: Model) -> set[str]:

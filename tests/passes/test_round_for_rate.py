@@ -7,21 +7,9 @@ import torch
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models.integer_layers import originals, quantized_layers
 from pocketlens.ops.rate import entropy_bytes
-from pocketlens.passes.fold_batch_norm import FoldBatchNorm
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.passes.round_for_rate import RoundForRate
 from pocketlens.types import Context, Data, IntegerFormat, Model, Scheme
-
-
-@pytest.fixture
-def pair(tiny: Model, context: Context, scheme: Scheme) -> tuple[Model, Model]:
-    folded = FoldBatchNorm()(tiny, context).model
-    return folded, QuantizeStatic(scheme=scheme)(folded, context).model
-
-
-@pytest.fixture
-def repairing(pair: tuple[Model, Model], context: Context) -> Context:
-    return replace(context, unquantized=pair[0])
 
 
 def packed(model: Model) -> float:

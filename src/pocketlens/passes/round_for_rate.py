@@ -23,8 +23,9 @@ _HARM_IMAGES = 16
 
 _BISECTIONS = 16
 
-_CORRECTIONS = 4
-"""How often the budget of the nearest codes is set anew, so that the codes chosen meet the one asked for."""
+_TRIES, _MOST_TRIES = 4, 16
+"""How often the budget of the nearest codes is set anew, so that the codes chosen meet the one asked for: to come close
+to it, and to meet it at all."""
 
 _CLOSE = 0.98
 """Share of the budget that must be used."""
@@ -193,19 +194,19 @@ class _Layer:
 
 
 def _coded(layers: Sequence[_Layer], budget: float) -> tuple[float, dict[str, QuantizedLayer]]:
-    """The lowest exchange rate whose codes pack within `budget` bytes, and the layers at that."""
+    """The lowest exchange rate whose codes pack within `budget` bytes, and the layers at that. Raises ConfigError."""
     wanted, largest = budget, 0.0
     found: tuple[float, dict[str, QuantizedLayer]] | None = None
-    for tries in range(1, 4 * _CORRECTIONS):
+    for tries in range(_MOST_TRIES):
         rate = _rate(layers, wanted)
         leaves = {layer.name: layer.coded(rate) for layer in layers}
         packed = sum(entropy_bytes(leaf.codes) for leaf in leaves.values())
-        if largest < packed <= budget:
+        if largest <= packed <= budget:
             found, largest = (rate, leaves), packed
-        if found is not None and (largest >= _CLOSE * budget or tries >= _CORRECTIONS or rate == 0):
+        if found is not None and (largest >= _CLOSE * budget or tries + 1 >= _TRIES or rate == 0):
             return found
         wanted *= (1 + _CLOSE) / 2 * budget / max(packed, 1.0)
-    return rate, leaves
+    raise ConfigError(f"the weights do not pack into {budget / 1e6:.2g} MB; allow more, or prune the network first")
 
 
 def _rate(layers: Sequence[_Layer], budget: float) -> float:
