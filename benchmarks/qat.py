@@ -29,6 +29,7 @@ from pocketlens.passes.match_moments import MatchMoments
 from pocketlens.passes.quantize_aware import QuantizeAware
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.passes.round_adaptively import RoundAdaptively
+from pocketlens.passes.tune_quantized import TuneQuantized
 from pocketlens.stages import StageStore
 from pocketlens.targets import load_target
 from pocketlens.targets.cache import cache_folder
@@ -64,6 +65,13 @@ LITE0: dict[str, Way] = {
         QuantizeAware(
             **W4, epochs=18, batch_size=16, learning_rate=0.01, weight_decay=1e-5, augment="crop", smallest_crop=0.35,
             views=5, temperature=2.0, ema=0.99, freeze_batchnorm=0.6,
+        ),
+    ),
+    "W4A8, RoundAdaptively, TuneQuantized": (
+        FoldBatchNorm(), QuantizeStatic(**W4), RoundAdaptively(),
+        TuneQuantized(
+            epochs=16, batch_size=16, learning_rate=5e-4, weight_decay=0.0, augment="crop", smallest_crop=0.35,
+            views=5, temperature=2.0, ema=0.99,
         ),
     ),
 }  # fmt: skip
@@ -142,7 +150,7 @@ def row(
     part: str, name: str, score: Mapping[str, Any], records: Sequence[Record], test: ImageSet, cpu: str, runtime: str
 ) -> dict[str, Any]:
     """One line of the CSV."""
-    trained = next((r for r in records if r.name == "QuantizeAware"), None)
+    trained = next((r for r in records if r.name in ("QuantizeAware", "TuneQuantized")), None)
     config = next((r.config for r in records if "weight_bits" in r.config), {})
     figures = {k: "{:.4f} to {:.4f}".format(*v) if isinstance(v := score.get(k), list | tuple) else v for k in FIGURES}
     return {"part": part, "file": name, **figures} | {
