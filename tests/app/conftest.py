@@ -27,6 +27,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         compiled = str(folder / f"{name}.wasm")
         command = [tools / "asc", f"assembly/{name}.ts", "--target", "release", "--outFile", compiled]
         subprocess.run(command, cwd=APP, check=True)
+    subprocess.run(["node", "assembly/zstd.mjs", "src/bundle/zstd.wasm.js"], cwd=APP, check=True)
     options = ["--bundle", "--platform=node", "--format=esm", "--target=node20", "--log-level=warning"]
     subprocess.run([tools / "esbuild", "tests/vectors/run.ts", *options, f"--outfile={script}"], cwd=APP, check=True)
     return script, folder

@@ -1,5 +1,6 @@
 """One small bundle that the tests of this folder take apart."""
 
+import base64
 import json
 import zipfile
 from collections.abc import Callable
@@ -42,6 +43,8 @@ MEMBERS: dict[str, Path | bytes] = {
     "graphs/float.onnx": b"a float graph",
     "weights.bin": bytes(range(256)) + bytes(300),
 }
+
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 
 WHITENING = Whitening(
     mean=np.array([1.0, 2.0, 3.0], np.float32),
@@ -86,6 +89,22 @@ def coded_lens(tmp_path: Path) -> Path:
     path = tmp_path / "coded.lens"
     pack(path, tensors={"weights.bin": [Span(0, 256), Span(256, 300, 4)]})
     return path
+
+
+@pytest.fixture
+def every_kind_lens(tmp_path: Path) -> Path:
+    """The small bundle with weights in records of every kind."""
+    vector = next(v for v in VECTORS["good"] if v["name"] == "one after the other")
+    coded, blob = base64.b64decode(vector["coded"]), base64.b64decode(vector["blob"])
+    plain, path = tmp_path / "plain.lens", tmp_path / "kinds.lens"
+    pack(plain, members={**MEMBERS, "weights.bin": blob})
+
+    def edit(members: dict[str, bytes]) -> None:
+        del members["weights.bin.zst"]
+        members["weights.bin.plt"] = coded
+        edit_manifest(lambda m: m["members"]["weights.bin"].update(codec="tensors", stored_size=len(coded)))(members)
+
+    return repack(plain, path, edit)
 
 
 def repack(source: Path, out: Path, edit: Callable[[dict[str, bytes]], None]) -> Path:

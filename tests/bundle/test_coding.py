@@ -1,12 +1,14 @@
 import hashlib
 import io
 import tracemalloc
+import zlib
 from dataclasses import replace
 
 import pytest
 import zstandard
 
-from pocketlens.bundle.coding import decode, encode, read_bounded
+from pocketlens.bundle.bounded import read_bounded
+from pocketlens.bundle.coding import decode, encode
 from pocketlens.bundle.manifest import Member
 from pocketlens.errors import BundleError
 
@@ -17,14 +19,17 @@ def member(content: bytes, coded: bytes) -> Member:
     return Member(size=len(content), sha256=hashlib.sha256(content).hexdigest(), codec="zstd", stored_size=len(coded))
 
 
-def test_blobs_get_zstd_and_graphs_are_left_to_the_zip() -> None:
+def test_blobs_get_zstd_and_graphs_the_smaller_of_it_and_of_the_zips_deflate() -> None:
     entry, coded = encode("weights.bin", CONTENT)
     assert (entry.codec, entry.size, entry.stored_size) == ("zstd", 10240, len(coded))
     assert len(coded) < 400
     assert zstandard.decompress(coded) == CONTENT
     assert entry.stored_name("weights.bin") == "weights.bin.zst"
     entry, coded = encode("graphs/int8.onnx", CONTENT)
-    assert (entry.codec, coded, entry.stored_name("graphs/int8.onnx")) == ("none", CONTENT, "graphs/int8.onnx")
+    assert (entry.codec, entry.stored_name("graphs/int8.onnx")) == ("zstd", "graphs/int8.onnx.zst")
+    assert len(coded) < len(zlib.compress(CONTENT, 9))
+    entry, coded = encode("graphs/int8.onnx", b"little")
+    assert (entry.codec, coded, entry.stored_name("graphs/int8.onnx")) == ("none", b"little", "graphs/int8.onnx")
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "graph.onnx"])

@@ -60,10 +60,10 @@ def test_streams_of_records() -> None:
             pytest.fail(f"FUZZ_SEED={SEED}, round {rounds}: {error!r} of {coded!r}")
 
 
-def test_bundles(coded_lens: Path, tmp_path: Path) -> None:
+def test_bundles(every_kind_lens: Path, tmp_path: Path) -> None:
     draw = random.Random(SEED)
-    content = coded_lens.read_bytes()
-    with open_bundle(coded_lens) as bundle:
+    content = every_kind_lens.read_bytes()
+    with open_bundle(every_kind_lens) as bundle:
         wanted = {path: bundle.read(path) for path in bundle.manifest.members}
     place = tmp_path / "damaged.lens"
     end = time.monotonic() + SECONDS

@@ -1,5 +1,8 @@
 """Bundles that a stranger made: refused in one line, before they cost memory."""
 
+import contextlib
+import io
+import itertools
 import shutil
 import warnings
 import zipfile
@@ -11,8 +14,11 @@ import pytest
 import zstandard
 from tests.bundle.conftest import contents, edit_manifest, repack
 
-from pocketlens.bundle.archive import MAX_MANIFEST_BYTES, open_bundle
+from pocketlens.bundle.archive import MAX_MANIFEST_BYTES, Bundle, open_bundle
+from pocketlens.bundle.coding import decode
+from pocketlens.bundle.manifest import Manifest, Member
 from pocketlens.bundle.whitening import Whitening
+from pocketlens.bundle.zip_rules import naming
 from pocketlens.errors import BundleError
 
 Pack = Callable[..., int]
@@ -42,29 +48,35 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.fixture(params=["lens", "coded_lens"])
+@pytest.fixture(params=["lens", "every_kind_lens"])
 def either(request: pytest.FixtureRequest) -> Path:
-    """The small bundle in both codecs."""
+    """The small bundle in both codecs, with every kind of record."""
     return request.getfixturevalue(request.param)
 
 
-def test_every_truncation_is_refused(either: Path, tmp_path: Path) -> None:
-    whole, cut = either.read_bytes(), tmp_path / "cut.lens"
+def read(path: Path, content: bytes) -> tuple[Manifest, dict[str, bytes]]:
+    """As `contents`, of a file that never is on disk, where thousands of them take minutes."""
+    with naming(path):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    with Bundle(path, archive) as bundle:
+        return bundle.manifest, {name: bundle.read(name) for name in bundle.manifest.members}
+
+
+def test_every_truncation_is_refused(either: Path) -> None:
+    whole, cut = either.read_bytes(), Path("cut.lens")
     for length in range(len(whole)):
-        cut.write_bytes(whole[:length])
         with pytest.raises(BundleError, match=r"cut\.lens: "):
-            contents(cut)
+            read(cut, whole[:length])
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
-def test_every_flipped_byte_is_refused_or_harmless(either: Path, tmp_path: Path, mask: int) -> None:
-    whole, flipped = either.read_bytes(), tmp_path / "flipped.lens"
+def test_every_flipped_byte_is_refused_or_harmless(either: Path, mask: int) -> None:
+    whole, flipped = either.read_bytes(), Path("flipped.lens")
     expected = contents(either)
     refusals: list[str] = []
     for place in range(len(whole)):
-        flipped.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
         try:
-            got = contents(flipped)
+            got = read(flipped, whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
         except BundleError as error:
             refusals.append(str(error))
         else:
@@ -72,6 +84,42 @@ def test_every_flipped_byte_is_refused_or_harmless(either: Path, tmp_path: Path,
     # The rest are dates, attributes and the local copies of sizes, which nothing reads.
     assert len(refusals) > len(whole) * 0.8
     assert all(line.startswith(f"{flipped}: ") and "\n" not in line for line in refusals)
+
+
+@pytest.fixture
+def coded(every_kind_lens: Path) -> tuple[bytes, Member]:
+    """Weights in records of every kind, and what the manifest says of them."""
+    with open_bundle(every_kind_lens) as bundle, zipfile.ZipFile(every_kind_lens) as archive:
+        return archive.read("weights.bin.plt"), bundle.manifest.members["weights.bin"]
+
+
+def test_every_bit_of_coded_weights_counts(coded: tuple[bytes, Member]) -> None:
+    # Without the zip around them, whose checksum would notice first.
+    stream, member = coded
+    expected = decode(io.BytesIO(stream), member)
+    for place, bit in itertools.product(range(len(stream)), range(8)):
+        flipped = bytearray(stream)
+        flipped[place] ^= 1 << bit
+        with contextlib.suppress(BundleError, zstandard.ZstdError):
+            assert decode(io.BytesIO(flipped), member) == expected, (place, bit)
+
+
+def test_every_truncation_of_coded_weights_is_refused(coded: tuple[bytes, Member]) -> None:
+    stream, member = coded
+    for length in range(len(stream)):
+        with pytest.raises((BundleError, zstandard.ZstdError)):
+            decode(io.BytesIO(stream[:length]), member)
+
+
+def test_weights_of_a_later_format_say_so(every_kind_lens: Path, tmp_path: Path) -> None:
+    def edit(members: dict[str, bytes]) -> None:
+        members["weights.bin.plt"] = b"PLT2" + members["weights.bin.plt"][4:]
+
+    with (
+        open_bundle(repack(every_kind_lens, tmp_path / "later.lens", edit)) as bundle,
+        pytest.raises(BundleError, match=r"weights are in the format PLT2, of a newer pocketlens; upgrade"),
+    ):
+        bundle.verify()
 
 
 def put(name: str, content: bytes) -> Callable[[dict[str, bytes]], None]:

@@ -2,9 +2,11 @@ import base64
 import contextlib
 import io
 import json
+import struct
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
@@ -63,6 +65,35 @@ def test_a_blob_takes_little_more_memory_than_itself() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1.15 * size * records
     finally:
         tracemalloc.stop()
+
+
+def test_a_bomb_in_a_record_is_refused_before_it_takes_memory() -> None:
+    # A frame of 8,192 blocks, each a zero 131,072 times: 1 GiB in 32 kB, in a record that says 1 kB.
+    frame = b"\x28\xb5\x2f\xfd\x00\x38" + b"\x02\x00\x10\x00" * 8191 + b"\x03\x00\x10\x00"
+    coded = MAGIC + b"\x02" + number(1000) + number(len(frame)) + frame
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match="more than the 1000 bytes it says"):
+            decode_records(io.BytesIO(coded), 2**31)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_product_is_rounded_once() -> None:
+    # What C makes of a double is the float32 nearest to it, of two the even one; the doubles here are exact.
+    draw = np.random.default_rng(0)
+    values = draw.integers(0, 2**32, 4000, np.uint32).view(np.float32)
+    values = values[np.abs(values) < 1e37]
+    factor = np.float32(draw.uniform(-3, 3))
+    coded = MAGIC + stored(values.tobytes())
+    coded += b"\x06" + number(values.nbytes) + number(5) + number(0) + factor.tobytes()
+    products = np.frombuffer(decode_records(io.BytesIO(coded), 2 * values.nbytes)[values.nbytes :], "<f4")
+    assert products.tobytes() == struct.pack(f"<{len(values)}f", *(float(v) * float(factor) for v in values))
+
+
+def stored(content: bytes) -> bytes:
+    return b"\x01" + number(len(content)) + number(len(content)) + content
 
 
 @given(st.binary(max_size=300))

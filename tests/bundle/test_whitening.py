@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pocketlens.bundle.coding import encode
 from pocketlens.bundle.whitening import MAX_DIMENSIONS, Whitening, member_bytes
 from pocketlens.errors import BundleError, ConfigError
 
@@ -27,20 +28,33 @@ def test_the_bytes_are_what_the_document_says() -> None:
         assert np.array_equal(getattr(again, name), getattr(BY_HAND, name))
 
 
-def test_coding_uses_the_whole_of_int8_in_each_row() -> None:
-    coded = Whitening.of_rows(np.zeros(3), np.array([[1.27, -0.63, 0.0], [1e-6, -1e-6, 0.0]]))
-    assert coded.codes.tolist() == [[127, -63, 0], [127, -127, 0]]
-    np.testing.assert_allclose(coded.scale, [0.01, 1e-6 / 127], rtol=1e-6)
+def test_coding_by_hand() -> None:
+    # Root mean square sqrt((9 + 9 + 81 + 9) / 4) = sqrt(27), a third of that is sqrt(3); 9 / sqrt(3) is 5.196.
+    coded = Whitening.of_rows(np.array([1 + 2**-8, 1 - 2**-12]), np.array([[3.0, -3.0], [9.0, 3.0]]))
+    np.testing.assert_allclose(coded.scale, [3**0.5] * 2, rtol=1e-6)
+    assert coded.codes.tolist() == [[2, -2], [5, 2]]
+    # Between 1 and 2 a bfloat16 has steps of 2^-7.
+    assert coded.mean.tolist() == [1 + 2**-7, 1.0]
 
 
-def test_coding_turns_vectors_little() -> None:
+def test_one_large_number_is_not_cut_off() -> None:
+    coded = Whitening.of_rows(np.zeros(10_000), np.eye(1, 10_000) * 12.7)
+    assert coded.codes[0, 0] == 127
+    np.testing.assert_allclose(coded.scale, [0.1], rtol=1e-6)
+
+
+def test_coding_turns_vectors_little_and_packs_into_half() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((64, 200)) * rng.uniform(0.01, 10, (64, 1))
     mean, features = rng.standard_normal(200), rng.standard_normal((50, 200)).astype(np.float32)
     exact = (features - mean) @ rows.T
     exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    cosines = (Whitening.of_rows(mean, rows).apply(features) * exact).sum(axis=1)
-    assert cosines.min() > 0.9995
+    whitening = Whitening.of_rows(mean, rows)
+    cosines = (whitening.apply(features) * exact).sum(axis=1)
+    assert cosines.min() > 0.99
+    member, _ = encode("whitening.bin", whitening.to_bytes(), whitening.spans())
+    assert member.codec == "tensors"
+    assert member.stored_size < 0.55 * rows.size
 
 
 def test_vectors_have_unit_length_whatever_the_scale() -> None:

@@ -1,19 +1,28 @@
 /** Opening a .lens file, as if a stranger had made it. */
 import { FailureError } from '../failure.ts';
-import { sha256 } from './digest.ts';
+import { Content } from './content.ts';
+import { startSha256 } from './digest.ts';
 import type { GraphEntry, Manifest, Member } from './manifest.ts';
-import { MANIFEST, readManifest, storedName } from './read-manifest.ts';
-import { decodeRecords } from './records.ts';
-import { parseStrict } from './strict-json.ts';
-import { readDirectory, unzip, type ZipEntry } from './zip.ts';
-import { unzstd } from './zstd.ts';
+import { naming, readOutline, type Outline } from './outline.ts';
+import { storedName } from './read-manifest.ts';
+import { RecordDecoder } from './records.ts';
+import { unzipped } from './zip.ts';
+import { Zstd } from './zstd.ts';
 
-const MAX_MANIFEST_BYTES = 16 * 1024 ** 2;
+/** Takes a member's coded bytes as they come. */
+interface Decoder {
+  push(piece: Uint8Array): void;
+  /** That was all; throws when it was not. */
+  end(): void;
+}
 
-const UNDO: Record<Member['codec'], (coded: Uint8Array<ArrayBuffer>, size: number) => Uint8Array<ArrayBuffer>> = {
-  none: (coded) => coded,
-  zstd: unzstd,
-  tensors: decodeRecords,
+const DECODERS: Record<Member['codec'], (content: Content) => Decoder> = {
+  none: (content) => ({ push: (piece) => content.add(piece), end: () => undefined }),
+  zstd: (content) => {
+    const zstd = new Zstd();
+    return { push: (piece) => zstd.push(piece, (given) => content.add(given)), end: () => zstd.end() };
+  },
+  tensors: (content) => new RecordDecoder(content),
 };
 
 /** One graph, decoded and checked. */
@@ -28,12 +37,19 @@ export interface GraphFiles {
 
 /** An open bundle: its manifest is checked, its members are checked as they are read. */
 export class Bundle {
-  constructor(
-    readonly manifest: Manifest,
-    private readonly entries: ReadonlyMap<string, ZipEntry>,
-  ) {}
+  readonly manifest: Manifest;
+  readonly #entries: Outline['entries'];
 
-  /** The decoded content of a member. Throws FailureError "corrupt" when it is damaged or not there. */
+  constructor({ manifest, entries }: Outline) {
+    this.manifest = manifest;
+    this.#entries = entries;
+  }
+
+  /**
+   * The decoded content of a member, made while the file is read: in no more memory than it takes itself and a little.
+   *
+   * @throws FailureError "corrupt" when it is damaged or not there.
+   */
   async read(path: string): Promise<Uint8Array<ArrayBuffer>> {
     if (!Object.hasOwn(this.manifest.members, path)) {
       const names = Object.keys(this.manifest.members).join(', ');
@@ -41,15 +57,22 @@ export class Bundle {
     }
     const member = this.manifest.members[path]!;
     return naming(`member ${path}`, async () => {
-      const coded = await unzip(this.entries.get(storedName(path, member))!);
-      const content = UNDO[member.codec](coded, member.size);
+      const content = new Content(member.size);
+      const decoder = DECODERS[member.codec](content);
+      const digest = await startSha256();
+      for await (const piece of unzipped(this.#entries.get(storedName(path, member))!)) {
+        const before = content.length;
+        decoder.push(piece);
+        digest.update(content.view(before));
+      }
+      decoder.end();
       if (content.length !== member.size) {
         throw new FailureError('corrupt', `unpacks to ${content.length} bytes, its manifest says ${member.size}`);
       }
-      if ((await sha256(content)) !== member.sha256) {
+      if (digest.digest() !== member.sha256) {
         throw new FailureError('corrupt', 'its SHA-256 is not the one in the manifest');
       }
-      return content;
+      return content.take();
     });
   }
 
@@ -73,51 +96,10 @@ export class Bundle {
 }
 
 /**
- * Open a .lens file and check all but the content of its members.
+ * Open a .lens file and check all but the content of its members. It is read in slices, as they are needed.
  *
  * @throws FailureError: "corrupt", "newer" or "unsupported".
  */
-export async function openBundle(file: Uint8Array<ArrayBuffer>): Promise<Bundle> {
-  const entries = readDirectory(file);
-  const entry = entries.get(MANIFEST);
-  if (!entry) throw new FailureError('corrupt', `expected a .lens bundle, but this zip has no ${MANIFEST}`);
-  if (entry.size > MAX_MANIFEST_BYTES) {
-    throw new FailureError(
-      'corrupt',
-      `${MANIFEST} unpacks to ${entry.size} bytes, at most ${MAX_MANIFEST_BYTES} are allowed`,
-    );
-  }
-  const manifest = await naming(MANIFEST, async () => readManifest(parseStrict(await unzip(entry))));
-  checkMembers(entries, manifest.members);
-  return new Bundle(manifest, entries);
-}
-
-/** The zip holds exactly what the manifest names, at the sizes it names. */
-function checkMembers(entries: ReadonlyMap<string, ZipEntry>, members: Record<string, Member>): void {
-  const stored = new Map(Object.entries(members).map(([path, member]) => [storedName(path, member), member]));
-  for (const name of entries.keys()) {
-    if (name !== MANIFEST && !stored.has(name)) {
-      throw new FailureError('corrupt', `holds ${name}, which its manifest does not name`);
-    }
-  }
-  for (const [name, member] of stored) {
-    const size = entries.get(name)?.size;
-    if (size === undefined) throw new FailureError('corrupt', `member ${name} is missing`);
-    if (size !== member.stored_size) {
-      throw new FailureError(
-        'corrupt',
-        `member ${name} is ${size} bytes in the zip, its manifest says ${member.stored_size}`,
-      );
-    }
-  }
-}
-
-/** Put what is being read before what is wrong with it, and the way out after. */
-async function naming<T>(what: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (thrown) {
-    if (!(thrown instanceof FailureError) || thrown.code !== 'corrupt') throw thrown;
-    throw new FailureError('corrupt', `${what}: ${thrown.message}; download it again`, { cause: thrown });
-  }
+export async function openBundle(file: Blob): Promise<Bundle> {
+  return new Bundle(await readOutline(file));
 }

@@ -1,98 +1,116 @@
-/** Undoing zstd within bounds. */
-import { Decompress } from 'fzstd';
-import { FailureError, failureOf } from '../failure.ts';
-import { BoundedBytes } from './bounded.ts';
+/** Undoing zstd within bounds, as it comes: the reference decoder, in WebAssembly. */
+import { FailureError } from '../failure.ts';
+import { excess } from './content.ts';
+import { binary } from './zstd.wasm.js';
 
-/** Frames that need a larger window, and so more memory to decode, are refused. */
-const MAX_WINDOW = 2 ** 27;
-const MAX_BLOCK = 128 * 1024;
-const MAGIC = 0xfd2fb528;
-const SKIPPABLE = 0x184d2a50;
-/** fzstd joins what is left of a piece with the next, so pieces are about a block. */
-const PIECE = 128 * 1024;
+/** What the wasm exports; numbers are addresses, bytes or counts. Its default refuses windows above 128 MiB, as we do. */
+interface Exports {
+  memory: WebAssembly.Memory;
+  malloc(bytes: number): number;
+  ZSTD_createDCtx(): number;
+  /** How many bytes it waits for, roughly: 0 at the end of a frame. Below 0 it is an error. */
+  ZSTD_decompressStream(context: number, output: number, input: number): number;
+}
 
-/**
- * Decode one or more zstd frames.
- *
- * fzstd takes the window that a frame asks for, up to 2 GB, before it decodes a byte, and lets blocks be larger than
- * the format allows; so the frames are walked first.
- *
- * @param limit more bytes than this are refused before they take memory.
- * @throws FailureError "corrupt".
- */
-export function unzstd(coded: Uint8Array, limit: number): Uint8Array<ArrayBuffer> {
-  const content = new BoundedBytes(limit);
-  for (const frame of frames(coded)) {
-    const decoder = new Decompress((piece) => content.add(piece));
-    try {
-      for (let at = 0; at < frame.length; at += PIECE) {
-        decoder.push(frame.subarray(at, at + PIECE), at + PIECE >= frame.length);
-      }
-    } catch (thrown) {
-      if (thrown instanceof FailureError) throw thrown;
-      const { code, detail } = failureOf(thrown, 'corrupt');
-      throw new FailureError(code, `its zstd data is damaged (${detail})`);
+/** What one call gets and gives at most. */
+const INPUT = 64 * 1024;
+const OUTPUT = 128 * 1024;
+/** Both ends are described by an address, a size and a position, 32 bits each. */
+const SIZE = 4;
+const POSITION = 8;
+const DESCRIPTION = 12;
+
+let module: WebAssembly.Module | null = null;
+
+/** Compiled once; small enough that a page or worker may do so on the spot. */
+function compiled(): WebAssembly.Module {
+  return (module ??= new WebAssembly.Module(Uint8Array.from(atob(binary), (letter) => letter.charCodeAt(0))));
+}
+
+/** A decoder with a memory of its own, which goes with it. Once it threw, it is of no more use. */
+export class Zstd {
+  readonly #wasm: Exports;
+  readonly #context: number;
+  /** The description of the input, that of the output behind it, then both buffers. */
+  readonly #input: number;
+  readonly #output: number;
+  readonly #source: number;
+  readonly #target: number;
+  /** Whether frames have come and the last of them is whole. */
+  #ended = false;
+
+  constructor() {
+    const imports = { env: { emscripten_notify_memory_growth: () => undefined } };
+    this.#wasm = new WebAssembly.Instance(compiled(), imports).exports as unknown as Exports;
+    this.#context = this.#wasm.ZSTD_createDCtx();
+    this.#input = this.#wasm.malloc(2 * DESCRIPTION + INPUT + OUTPUT);
+    this.#output = this.#input + DESCRIPTION;
+    this.#source = this.#output + DESCRIPTION;
+    this.#target = this.#source + INPUT;
+    if (!this.#context || !this.#input) throw new FailureError('memory', 'there is no room for zstd');
+  }
+
+  /**
+   * Decode the next piece of one or more frames.
+   *
+   * @param give gets what comes of it, at most 128 KiB at a time, which it has to copy; throws when that is too much.
+   * @throws FailureError "corrupt".
+   */
+  push(piece: Uint8Array, give: (piece: Uint8Array) => void): void {
+    for (let at = 0; at < piece.length; at += INPUT) this.#decode(piece.subarray(at, at + INPUT), give);
+  }
+
+  /** That was all, and what comes next stands alone. Throws FailureError "corrupt" when it was not. */
+  end(): void {
+    if (!this.#ended) throw damaged('cut short');
+    this.#ended = false;
+  }
+
+  /**
+   * Decode whole frames into `target`.
+   *
+   * @returns how many bytes there are.
+   * @throws FailureError "corrupt", also where there are more than `target` has room for.
+   */
+  decode(coded: Uint8Array, target: Uint8Array): number {
+    let length = 0;
+    this.push(coded, (piece) => {
+      if (length + piece.length > target.length) throw excess(target.length);
+      target.set(piece, length);
+      length += piece.length;
+    });
+    this.end();
+    return length;
+  }
+
+  #decode(piece: Uint8Array, give: (piece: Uint8Array) => void): void {
+    const { memory, ZSTD_decompressStream } = this.#wasm;
+    new Uint8Array(memory.buffer).set(piece, this.#source);
+    this.#describe(this.#input, this.#source, piece.length);
+    for (let more = true; more;) {
+      this.#describe(this.#output, this.#target, OUTPUT);
+      const left = ZSTD_decompressStream(this.#context, this.#output, this.#input);
+      if (left < 0)
+        throw left === NO_MEMORY ? new FailureError('memory', 'no room for zstd') : damaged(`code ${-left}`);
+      this.#ended = left === 0;
+      const view = new DataView(memory.buffer);
+      const given = view.getUint32(this.#output + POSITION, true);
+      // What fills the output may go on without more input, unless a frame ended there.
+      more = view.getUint32(this.#input + POSITION, true) < piece.length || (given === OUTPUT && !this.#ended);
+      give(new Uint8Array(memory.buffer, this.#target, given));
     }
   }
-  return content.take();
+
+  #describe(at: number, address: number, size: number): void {
+    const view = new DataView(this.#wasm.memory.buffer);
+    view.setUint32(at, address, true);
+    view.setUint32(at + SIZE, size, true);
+    view.setUint32(at + POSITION, 0, true);
+  }
 }
 
-/** The data frames, each as a view; skippable ones are left out. See RFC 8878, section 3.1. */
-function* frames(coded: Uint8Array): Generator<Uint8Array> {
-  const view = new DataView(coded.buffer, coded.byteOffset, coded.byteLength);
-  let at = 0;
-  try {
-    while (at < coded.length) {
-      const start = at;
-      const magic = view.getUint32(at, true);
-      if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE) {
-        at += 8 + view.getUint32(at + 4, true);
-        continue;
-      }
-      if (magic !== MAGIC) throw damaged('no frame where one should begin');
-      const { length, window, checksum } = frameHeader(view, at + 4);
-      if (window > MAX_WINDOW) throw damaged(`needs a window of ${window} bytes, at most ${MAX_WINDOW} are allowed`);
-      at = blocksEnd(view, at + 4 + length, Math.min(window, MAX_BLOCK)) + (checksum ? 4 : 0);
-      if (at > coded.length) throw damaged('cut short');
-      yield coded.subarray(start, at);
-    }
-  } catch (thrown) {
-    if (thrown instanceof RangeError) throw damaged('cut short');
-    throw thrown;
-  }
-  if (at !== coded.length || at === 0) throw damaged('cut short');
-}
-
-function frameHeader(view: DataView, at: number): { length: number; window: number; checksum: boolean } {
-  const descriptor = view.getUint8(at);
-  const single = Boolean(descriptor & 0x20);
-  if (descriptor & 0x0b) throw damaged('it needs a dictionary or sets reserved bits');
-  const sizeCode = descriptor >> 6;
-  const sizeBytes = sizeCode === 0 ? Number(single) : 2 ** sizeCode;
-  const length = 1 + Number(!single) + sizeBytes;
-  if (!single) {
-    const code = view.getUint8(at + 1);
-    const base = 2 ** (10 + (code >> 3));
-    return { length, window: base + (base / 8) * (code & 7), checksum: Boolean(descriptor & 4) };
-  }
-  let window = 0;
-  for (let index = 0; index < sizeBytes; index += 1) window += view.getUint8(at + 1 + index) * 2 ** (8 * index);
-  if (sizeCode === 1) window += 256;
-  return { length, window, checksum: Boolean(descriptor & 4) };
-}
-
-function blocksEnd(view: DataView, start: number, largest: number): number {
-  let at = start;
-  for (let last = false; !last;) {
-    const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
-    const size = header >> 3;
-    const type = (header >> 1) & 3;
-    if (type === 3 || size > largest) throw damaged('a block is of no known type or too large');
-    last = Boolean(header & 1);
-    at += 3 + (type === 1 ? 1 : size);
-  }
-  return at;
-}
+/** ZSTD_error_memory_allocation. */
+const NO_MEMORY = -64;
 
 function damaged(reason: string): FailureError {
   return new FailureError('corrupt', `its zstd data is damaged (${reason})`);

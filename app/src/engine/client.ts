@@ -3,11 +3,11 @@ import { FailureError, failureOf } from '../failure.ts';
 import type { GalleryFile } from '../recognition/gallery.ts';
 import type { Look, Region, Reply, Request, Wants, Way } from './protocol.ts';
 
-/** What an engine is opened with; the buffers are copied, so that they serve for the next one. */
+/** What an engine is opened with. */
 export interface Source {
   /** A .lens file. */
-  bundle: ArrayBuffer;
-  /** The runtime's .wasm. */
+  bundle: Blob;
+  /** The runtime's .wasm, which is copied, so that it serves for the next one. */
   runtime: ArrayBuffer;
   /** Where the runtime's .mjs is: same origin, absolute. */
   glue: string;

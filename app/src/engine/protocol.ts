@@ -65,8 +65,9 @@ export type Request =
   | {
       kind: 'open';
       id: number;
-      /** The .lens file and the runtime's .wasm, both transferred or copied. */
-      bundle: ArrayBuffer;
+      /** The .lens file, which is read as it is decoded. */
+      bundle: Blob;
+      /** The runtime's .wasm, copied. */
       runtime: ArrayBuffer;
       /** Where the runtime's .mjs glue is, same origin, absolute. */
       glue: string;

@@ -43,14 +43,8 @@ export class Recognizer {
    * @param runtime the runtime's .wasm; `glue` is where its .mjs is.
    * @throws FailureError when the bundle is damaged, or needs what is not here, or the runtime cannot open it.
    */
-  static async open(
-    bundle: ArrayBuffer,
-    runtime: ArrayBuffer,
-    glue: string,
-    way: Way,
-    kernels: Kernels,
-  ): Promise<Recognizer> {
-    const opened = await openBundle(new Uint8Array(bundle));
+  static async open(bundle: Blob, runtime: ArrayBuffer, glue: string, way: Way, kernels: Kernels): Promise<Recognizer> {
+    const opened = await openBundle(bundle);
     const { spec, embedding } = opened.manifest;
     if (spec.task !== 'classification') {
       throw new FailureError('unsupported', `this app does classification, the bundle needs ${spec.task}; update it`);

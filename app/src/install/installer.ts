@@ -72,11 +72,16 @@ export class Installer {
     }, signal);
   }
 
+  /** A file as it lay on the host, to be read piece by piece. Throws InstallError "missing". */
+  blob(file: SiteFile): Promise<Blob> {
+    return this.#store.blob(file);
+  }
+
   /** The content of a file, unpacked. Throws InstallError "missing". */
   async read(file: SiteFile): Promise<ArrayBuffer> {
-    const bytes = await this.#store.read(file);
-    if (file.encoding === undefined) return bytes.buffer;
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(file.encoding))).arrayBuffer();
+    const blob = await this.blob(file);
+    if (file.encoding === undefined) return blob.arrayBuffer();
+    return new Response(blob.stream().pipeThrough(new DecompressionStream(file.encoding))).arrayBuffer();
   }
 
   /** Drop these. */
@@ -93,7 +98,8 @@ export class Installer {
     // Once more from the start when the sum is wrong: a host may have changed the file between two parts.
     for (const attempt of ['first', 'last']) {
       await this.#fetch(file, present, meter, signal);
-      if ((await sha256(await this.#store.read(file))) === file.sha256) return this.#store.finish(file);
+      const stored = new Uint8Array(await (await this.blob(file)).arrayBuffer());
+      if ((await sha256(stored)) === file.sha256) return this.#store.finish(file);
       await this.#store.remove(file);
       present = new Set();
       meter.dropped(file);

@@ -69,20 +69,21 @@ export class PartStore {
     await (await this.#cache()).put(this.#url(file, WHOLE), new Response(''));
   }
 
-  /** The file as it lay on the host. Throws InstallError "missing". */
-  async read(file: SiteFile): Promise<Uint8Array<ArrayBuffer>> {
+  /**
+   * The file as it lay on the host: its bytes stay where the browser keeps them until they are read.
+   *
+   * @throws InstallError "missing".
+   */
+  async blob(file: SiteFile): Promise<Blob> {
     const cache = await this.#cache();
-    const bytes = new Uint8Array(file.size);
-    await Promise.all(
-      partsOf(file).map(async ({ index, start, end }) => {
-        const content = await (await cache.match(this.#url(file, index)))?.arrayBuffer();
-        if (content?.byteLength !== end - start) {
-          throw new InstallError('missing', `${file.path} is not on this device; connect once to fetch it again`);
-        }
-        bytes.set(new Uint8Array(content), start);
-      }),
-    );
-    return bytes;
+    const parts = partsOf(file).map(async ({ index, start, end }) => {
+      const content = await (await cache.match(this.#url(file, index)))?.blob();
+      if (content?.size !== end - start) {
+        throw new InstallError('missing', `${file.path} is not on this device; connect once to fetch it again`);
+      }
+      return content;
+    });
+    return new Blob(await Promise.all(parts));
   }
 
   async remove(file: SiteFile): Promise<void> {

@@ -23,7 +23,7 @@ const MAX_TEXT = 200;
  */
 export async function readGallery(file: ArrayBuffer): Promise<GalleryFile> {
   try {
-    return await read(new Uint8Array(file));
+    return await read(new Blob([file]));
   } catch (thrown) {
     if (!(thrown instanceof FailureError) || thrown.code !== 'corrupt') throw thrown;
     throw new FailureError('gallery', `the gallery is damaged: ${thrown.message}`, { cause: thrown });
@@ -49,8 +49,8 @@ export async function writeGallery(gallery: GalleryFile): Promise<Uint8Array<Arr
   return file;
 }
 
-async function read(file: Uint8Array<ArrayBuffer>): Promise<GalleryFile> {
-  const entries = readDirectory(file);
+async function read(file: Blob): Promise<GalleryFile> {
+  const entries = await readDirectory(file);
   const description = entries.get(DESCRIPTION);
   const vectors = entries.get(VECTORS);
   if (!description || !vectors || entries.size !== 2) {

@@ -1,5 +1,5 @@
 /** The model in use: read from what is installed, raced once on this phone, opened the fastest way. */
-import { openBundle } from '../bundle/open.ts';
+import { readOutline } from '../bundle/outline.ts';
 import { Engine } from '../engine/client.ts';
 import { deviceHere } from '../engine/device.ts';
 import type { Way } from '../engine/protocol.ts';
@@ -8,8 +8,13 @@ import { FailureError } from '../failure.ts';
 import type { Catalog, ModelEntry, RuntimeEntry, SiteFile } from '../install/catalog.ts';
 import type { Lap, SettingsStore } from '../store/settings.ts';
 
-/** Gives the bytes of an installed file. */
-export type ReadFile = (file: SiteFile) => Promise<ArrayBuffer>;
+/** What is installed. */
+export interface Installed {
+  /** The bytes of a file, unpacked. */
+  read(file: SiteFile): Promise<ArrayBuffer>;
+  /** A file as it lies on the device. */
+  blob(file: SiteFile): Promise<Blob>;
+}
 
 /** How far a race is. */
 export interface RaceProgress {
@@ -25,7 +30,7 @@ export class Model {
 
   constructor(
     private readonly catalog: Catalog,
-    private readonly readFile: ReadFile,
+    private readonly installed: Installed,
     private readonly settings: SettingsStore,
   ) {}
 
@@ -39,7 +44,7 @@ export class Model {
     this.close();
     const turn = ++this.turn;
     this.entry = entry;
-    const bundle = await this.readFile(entry);
+    const bundle = await this.installed.blob(entry);
     if (!this.raced(entry)) await this.race(entry, { webgpu: false }, progress, bundle);
     let failure: unknown = new FailureError('runtime', 'no way to run the model on this device');
     for (const way of this.order(entry)) {
@@ -63,12 +68,12 @@ export class Model {
     entry: ModelEntry,
     { webgpu }: { webgpu: boolean },
     progress: (progress: RaceProgress) => void,
-    read?: ArrayBuffer,
+    opened?: Blob,
   ): Promise<Lap[]> {
     this.close();
-    const bundle = read ?? (await this.readFile(entry));
+    const bundle = opened ?? (await this.installed.blob(entry));
     const device = deviceHere();
-    const { manifest } = await openBundle(new Uint8Array(bundle));
+    const { manifest } = await readOutline(bundle);
     const contestants = ways(manifest.graphs, device, { webgpu });
     const { timings } = await race(contestants, (way) => this.openWay(bundle, way), {
       progress: (share, trying) => progress({ share, trying }),
@@ -102,9 +107,9 @@ export class Model {
     return [...chosen, ...others].map((way) => (isolated || way.provider === 'webgpu' ? way : { ...way, threads: 1 }));
   }
 
-  private async openWay(bundle: ArrayBuffer, way: Way): Promise<Engine> {
+  private async openWay(bundle: Blob, way: Way): Promise<Engine> {
     const entry = this.runtime(way);
-    const runtime = await this.readFile(entry);
+    const runtime = await this.installed.read(entry);
     return Engine.open({ bundle, runtime, glue: new URL(entry.glue, document.baseURI).href, way });
   }
 

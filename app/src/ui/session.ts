@@ -141,7 +141,7 @@ export class Session {
 
   private async furnish(): Promise<void> {
     this.model?.close();
-    this.model = new Model(this.catalog, (file) => this.installer.read(file), this.settings);
+    this.model = new Model(this.catalog, this.installer, this.settings);
     if (!this.shelf) {
       const database = await openDatabase();
       this.shelf = new Shelf(database);

@@ -1,4 +1,5 @@
 /** A bundle small enough to change by hand. */
+import { readFileSync } from 'node:fs';
 import { sha256 } from '../../src/bundle/digest.ts';
 import { writeZip } from '../../src/bundle/zip-writer.ts';
 
@@ -87,7 +88,38 @@ export async function entriesOf(
   return entries;
 }
 
+/** A zip of these as a file. */
+export function fileOf(entries: ReadonlyMap<string, Uint8Array>): Blob {
+  return new Blob([writeZip(entries)]);
+}
+
 /** A whole bundle. */
-export async function sampleBundle(): Promise<Uint8Array<ArrayBuffer>> {
-  return writeZip(await entriesOf(await manifestOf()));
+export async function sampleBundle(): Promise<Blob> {
+  return fileOf(await entriesOf(await manifestOf()));
+}
+
+interface Vectors {
+  limit: number;
+  good: { name: string; coded: string; blob: string }[];
+  bad: { name: string; coded: string }[];
+}
+
+/** Streams of records that Python's decoder is held against, too. */
+export const VECTORS = JSON.parse(
+  readFileSync(new URL('../../../tests/bundle/vectors.json', import.meta.url), 'utf8'),
+) as Vectors;
+
+/** Base64 undone. */
+export const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text, 'base64'));
+
+/** A whole bundle whose weights are records of every kind. */
+export async function everyKindBundle(): Promise<Uint8Array<ArrayBuffer>> {
+  const { coded, blob } = VECTORS.good.find(({ name }) => name === 'one after the other')!;
+  const members = { ...MEMBERS, 'weights.bin': bytesOf(blob) };
+  const manifest = await manifestOf(members);
+  Object.assign(manifest.members['weights.bin']!, { codec: 'tensors', stored_size: bytesOf(coded).length });
+  const entries = await entriesOf(manifest, members);
+  entries.delete('weights.bin.zst');
+  entries.set('weights.bin.plt', bytesOf(coded));
+  return writeZip(entries);
 }

@@ -3,7 +3,7 @@ import { Engine, type Port, type Source } from '../../src/engine/client.ts';
 import type { Look, Reply, Request } from '../../src/engine/protocol.ts';
 
 const SOURCE: Source = {
-  bundle: new ArrayBuffer(1),
+  bundle: new Blob(['x']),
   runtime: new ArrayBuffer(1),
   glue: 'https://example.org/glue.mjs',
   way: { graph: 'float', provider: 'wasm', threads: 1 },

@@ -115,11 +115,20 @@ describe('a file', () => {
     expect(new Uint8Array(await installer.read(file))).toEqual(new Uint8Array(plain));
   });
 
+  it('can be read piece by piece, across its parts', async () => {
+    const file = offer('bundles/a.lens');
+    await installer.add([file]);
+    const piece = (await installer.blob(file)).slice(PART_BYTES - 10, PART_BYTES + 10);
+    const wanted = host.files.get('bundles/a.lens')!.subarray(PART_BYTES - 10, PART_BYTES + 10);
+    expect(Buffer.from(await piece.arrayBuffer())).toEqual(Buffer.from(wanted));
+  });
+
   it('that was wiped is missing, says so, and can be fetched again', async () => {
     const file = offer('bundles/a.lens');
     await installer.add([file]);
     caches.wipe();
     expect((await failure(installer.read(file))).code).toBe('missing');
+    expect((await failure(installer.blob(file))).code).toBe('missing');
     expect(await installer.missing([file])).toEqual([file]);
     await installer.add([file]);
     expect((await installer.read(file)).byteLength).toBe(SIZE);

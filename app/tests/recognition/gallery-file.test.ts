@@ -11,7 +11,7 @@ async function written(): Promise<Uint8Array<ArrayBuffer>> {
 
 /** The sample's file with its description changed, or its vectors. */
 async function changed(change: (description: any) => void, vectors?: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
-  const entries = readDirectory(await written());
+  const entries = await readDirectory(new Blob([await written()]));
   const description = JSON.parse(new TextDecoder().decode(await unzip(entries.get('gallery.json')!)));
   change(description);
   return writeZip(

@@ -5,9 +5,11 @@
  * node run.mjs FOLDER APP WASM: reads FOLDER/jobs.json, writes FOLDER/results.json and the files that jobs name; the
  * runtime comes from APP/node_modules, the app's own wasm from WASM.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { Content } from '../../src/bundle/content.ts';
 import { openBundle } from '../../src/bundle/open.ts';
+import { RecordDecoder } from '../../src/bundle/records.ts';
 import type { Preprocessing } from '../../src/bundle/manifest.ts';
 import type { Region, Way } from '../../src/engine/protocol.ts';
 import { Recognizer } from '../../src/engine/recognizer.ts';
@@ -33,11 +35,14 @@ type Job =
   | ({ task: 'preprocess'; region: Region | null; preprocessing: Preprocessing; simd: boolean; out: string } & Picture)
   | ({ task: 'look'; bundle: string; way: Way } & Picture)
   | { task: 'bundle'; bundle: string }
+  /** The most bytes that all buffers held while a stream of records was decoded, read into one small buffer. */
+  | { task: 'memory'; records: string; size: number }
   | { task: 'gallery'; gallery: string; out: string }
   | { task: 'search'; gallery: string; vector: number[]; count: number; simd: boolean };
 
 const [, , folder, app, wasm] = process.argv as [string, string, string, string, string];
 const bytes = (name: string) => new Uint8Array(readFileSync(resolve(folder, name)));
+const file = (name: string) => new Blob([bytes(name)]);
 const simdResizer = await SimdResizer.of(new Uint8Array(readFileSync(resolve(wasm, 'resize.wasm'))));
 const search = await WebAssembly.compile(new Uint8Array(readFileSync(resolve(wasm, 'search.wasm'))));
 const runtime = resolve(app, 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded');
@@ -54,9 +59,25 @@ async function opened(bundle: string, way: Way): Promise<Recognizer> {
   const kernels = { resizer: simdResizer, makeRows: await simdRows(search) };
   const start = bytes(`${runtime}.wasm`).buffer;
   const found =
-    recognizers.get(key) ?? (await Recognizer.open(bytes(bundle).buffer, start, `file://${runtime}.mjs`, way, kernels));
+    recognizers.get(key) ?? (await Recognizer.open(file(bundle), start, `file://${runtime}.mjs`, way, kernels));
   recognizers.set(key, found);
   return found;
+}
+
+function buffersWhileDecoding({ records, size }: { records: string; size: number }): number {
+  const before = process.memoryUsage().arrayBuffers;
+  const blob = new Content(size);
+  const decoder = new RecordDecoder(blob);
+  const buffer = new Uint8Array(2 ** 19);
+  const file = openSync(resolve(folder, records), 'r');
+  let most = 0;
+  for (let length = readSync(file, buffer); length > 0; length = readSync(file, buffer)) {
+    decoder.push(buffer.subarray(0, length));
+    most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+  }
+  decoder.end();
+  if (blob.length !== size) throw new Error(`expected ${size} bytes, got ${blob.length}`);
+  return most;
 }
 
 async function run(job: Job): Promise<unknown> {
@@ -79,10 +100,12 @@ async function run(job: Job): Promise<unknown> {
       return { ...look, logits: [...look.logits!], embedding: look.embedding && [...look.embedding] };
     }
     case 'bundle': {
-      const bundle = await openBundle(bytes(job.bundle));
+      const bundle = await openBundle(file(job.bundle));
       for (const path of Object.keys(bundle.manifest.members)) await bundle.read(path);
       return bundle.manifest;
     }
+    case 'memory':
+      return buffersWhileDecoding(job);
     case 'gallery': {
       const gallery = await readGallery(bytes(job.gallery).buffer);
       writeFileSync(resolve(folder, job.out), await writeGallery(gallery));

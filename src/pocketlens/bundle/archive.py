@@ -2,14 +2,16 @@
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from pocketlens.bundle.bounded import read_bounded
-from pocketlens.bundle.coding import decode, encode
+from pocketlens.bundle.coding import decode, decode_to, encode
 from pocketlens.bundle.confidence import Confidence
 from pocketlens.bundle.embedding import Embedding
 from pocketlens.bundle.manifest import MANIFEST, GraphEntry, Manifest, Member
@@ -76,20 +78,43 @@ class Bundle:
 
         Raises: BundleError when there is no such member, or it is damaged, or unpacks to more than it says.
         """
+        with self._member(path) as (source, member):
+            return decode(source, member)
+
+    def extract(self, path: str, place: BinaryIO) -> None:
+        """Decode a member into a file, piece by piece, in a few megabytes of memory however large it is.
+
+        Args:
+            path: of the member.
+            place: an empty file, opened "w+b" as records may refer to earlier ones. It is right once this returns.
+        Raises: as `read`; OutputError on a full disk.
+        """
+        with self._member(path) as (source, member):
+            decode_to(source, member, place)
+
+    @contextmanager
+    def _member(self, path: str) -> Iterator[tuple[IO[bytes], Member]]:
         with naming(self._path):
             member = self.manifest.members.get(path)
             if member is None:
                 raise BundleError(f"there is no member {path!r}; it has {', '.join(self.manifest.members)}")
             with naming(f"member {path!r}", _AGAIN), self._archive.open(member.stored_name(path)) as source:
-                return decode(source, member)
+                yield source, member
+
+    def entry(self, graph: str | None = None) -> GraphEntry:
+        """What the manifest says of a graph, by name, or of the one that won where the bundle was measured.
+
+        Raises: BundleError when there is no such graph (it lists those there are).
+        """
+        with naming(self._path):
+            return self.manifest.graph(graph)
 
     def graph(self, name: str | None = None) -> GraphFiles:
         """A graph with its weights, by name, or the one that won where the bundle was measured.
 
         Raises: BundleError when there is no such graph (it lists those there are) or a member is damaged.
         """
-        with naming(self._path):
-            entry = self.manifest.graph(name)
+        entry = self.entry(name)
         return GraphFiles(
             graph=self.read(entry.graph),
             weights=None if entry.weights is None else self.read(entry.weights),
@@ -158,7 +183,7 @@ def write_bundle(
         recipe: that made the model.
         baseline: the original's measurement.
         target: the device's profile.
-        members: path -> its content, or the file that holds it. Names that end in `.bin` are coded with zstd.
+        members: path -> its content, or the file that holds it. See `coding.encode` for how each is coded.
         tensors: path of a blob of weights -> the tensors in it, which are then coded one by one.
         confidence: how logits become confidences; None takes them as they are.
         whitening: of the graphs' output `embedding`, which becomes a member; None when they have none.
@@ -173,11 +198,12 @@ def write_bundle(
     if path.is_dir():
         raise OutputError(f"{path} is a folder; choose the name of a file in it")
     contents = {name: _content(source) for name, source in members.items()}
+    spans = dict(tensors or {})
     embedding = None
     if whitening is not None:
         contents[WHITENING] = whitening.to_bytes()
+        spans[WHITENING] = whitening.spans()
         embedding = Embedding(features=whitening.features, dimensions=whitening.dimensions, whitening=WHITENING)
-    spans = tensors or {}
     coded = {name: encode(name, content, spans.get(name, ())) for name, content in contents.items()}
     manifest = Manifest(
         created_with=f"pocketlens {version('pocketlens')}",

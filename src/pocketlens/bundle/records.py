@@ -1,7 +1,7 @@
 """The codec "tensors": a blob of weights as records, each coded in the way that suits its tensor.
 
-docs/bundle.md has the format byte by byte. Records are small and stand alone, so that a blob is rebuilt while it
-arrives, and in little more memory than it takes itself.
+docs/bundle.md has the format byte by byte. A record reads nothing but itself and what was decoded before it, so that
+a blob is rebuilt while it arrives, and in little more memory than it takes itself.
 """
 
 import io
@@ -12,11 +12,13 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from pocketlens.bundle.bounded import MAX_WINDOW, read_bounded
+from pocketlens.bundle.bounded import MAX_WINDOW, Content, excess
 from pocketlens.errors import BundleError
 
 MAGIC = b"PLT1"
 """Name and version of the format."""
+
+_LATER = tuple(b"PLT%d" % version for version in range(2, 10))
 
 MAX_RECORD = 2**20
 """No record may decode to more, so that none needs more memory beside the blob."""
@@ -26,6 +28,9 @@ MAX_ITEM = 16
 
 SKIP = 255
 """A gap in a sparse record that says: so many zeros, and no value behind them."""
+
+_GAPS_AT_ONCE = 2**14
+"""What is computed for each gap takes 9 times its memory."""
 
 
 class Kind(IntEnum):
@@ -37,51 +42,63 @@ class Kind(IntEnum):
     PLANES = 3
     PALETTE = 4
     SPARSE = 5
+    SCALED = 6
 
 
 def decode_records(source: IO[bytes], limit: int) -> bytes:
-    """The blob that records hold.
+    """The blob that records hold, in memory; arguments and errors as of `decode_into`, `limit` bytes at most."""
+    blob = io.BytesIO()
+    decode_into(source, Content(blob, limit))
+    return blob.getvalue()
+
+
+def decode_into(source: IO[bytes], blob: Content) -> None:
+    """Decode records, one after the other as they come.
 
     Args:
         source: magic and records, to its end.
-        limit: bytes that the blob may have.
-    Raises: BundleError when it is no such stream, is cut short or damaged, or holds more; zstandard.ZstdError.
+        blob: empty; what records hold goes there.
+    Raises: BundleError when it is no such stream, is cut short or damaged, or holds more than the blob may;
+        zstandard.ZstdError.
     """
     if (magic := source.read(len(MAGIC))) != MAGIC:
-        raise BundleError(f"weights must begin with {MAGIC!r}, got {magic!r}; a newer pocketlens may read them")
-    # BytesIO.getvalue shares its buffer, so the blob is held once; it grows with what really comes.
-    blob = io.BytesIO()
+        if magic in _LATER:
+            raise BundleError(
+                f"weights are in the format {magic.decode()}, of a newer pocketlens; upgrade to read them"
+            )
+        raise BundleError(f"weights must begin with {MAGIC!r}, got {magic!r}")
     while head := source.read(1):
         size, length = _number(source), _number(source)
-        if size > MAX_RECORD or length > 2 * MAX_RECORD or blob.tell() + size > limit:
+        if size > MAX_RECORD or length > 2 * MAX_RECORD or blob.length + size > blob.limit:
             raise BundleError(f"a record of {size} bytes is more than may come here; it is refused as unsafe")
         payload = source.read(length)
         if len(payload) != length:
             raise BundleError("is cut short within a record")
-        blob.write(_decode(head[0], payload, size))
-    return blob.getvalue()
+        content = _decode(head[0], payload, size, blob)
+        if len(content) != size:
+            raise BundleError(f"a record decodes to {len(content)} bytes, it says {size}")
+        blob.write(content)
 
 
-def _decode(kind: int, payload: bytes, size: int) -> bytes | memoryview:
+def _decode(kind: int, payload: bytes, size: int, blob: Content) -> bytes | memoryview:
     """One record's content."""
     match kind:
         case Kind.ZEROS if not payload:
-            content: bytes | memoryview = bytes(size)
+            return bytes(size)
         case Kind.STORED:
-            content = payload
+            return payload
         case Kind.ZSTD:
-            content = unzstd(payload, size)
+            return unzstd(payload, size)
         case Kind.PLANES | Kind.PALETTE | Kind.SPARSE if payload and 0 < payload[0] <= MAX_ITEM:
             items, rest = divmod(size, payload[0])
             if rest:
                 raise BundleError(f"a record of {size} bytes cannot hold items of {payload[0]}")
             undo = {Kind.PLANES: _planes, Kind.PALETTE: _palette, Kind.SPARSE: _sparse}[Kind(kind)]
-            content = undo(payload[1:], payload[0], items).data.cast("B")
+            return undo(payload[1:], payload[0], items).data
+        case Kind.SCALED:
+            return _scaled(payload, size, blob).data
         case _:
             raise BundleError(f"a record of kind {kind} is damaged, or of a newer pocketlens")
-    if len(content) != size:
-        raise BundleError(f"a record decodes to {len(content)} bytes, it says {size}")
-    return content
 
 
 def _planes(coded: bytes, width: int, items: int) -> NDArray[np.uint8]:
@@ -107,22 +124,54 @@ def _sparse(coded: bytes, width: int, items: int) -> NDArray[np.uint8]:
     """Values that are not zero, and how many zeros stand before each."""
     stream = io.BytesIO(coded)
     length = _number(stream)
-    gaps = np.frombuffer(unzstd(stream.read(length), items), np.uint8)
+    coded_gaps = stream.read(length)
+    if len(coded_gaps) != length:
+        raise BundleError("gaps of a record are cut short")
+    gaps = np.frombuffer(unzstd(coded_gaps, items), np.uint8)
     values = np.frombuffer(unzstd(stream.read(), items * width), np.uint8)
-    ends = np.cumsum(np.where(gaps == SKIP, SKIP, gaps.astype(np.int64) + 1))
-    places = ends[gaps != SKIP] - 1
-    if len(values) != len(places) * width or (len(places) and int(places[-1]) >= items):
-        raise BundleError("a sparse record has values that it has no room for")
     content = np.zeros((items, width), np.uint8)
-    content[places] = values.reshape(-1, width)
+    end = taken = 0
+    for start in range(0, len(gaps), _GAPS_AT_ONCE):
+        some = gaps[start : start + _GAPS_AT_ONCE]
+        valued = some != SKIP
+        # Each gap and its value: at most 255, as a gap of 255 has no value.
+        ends = end + np.cumsum(some + valued, dtype=np.int64)
+        places = ends[valued] - 1
+        some_values = values[width * taken : width * (taken + len(places))]
+        if len(some_values) != width * len(places) or (len(places) and int(places[-1]) >= items):
+            raise BundleError("a sparse record has values that it has no room for")
+        content[places] = some_values.reshape(-1, width)
+        end, taken = int(ends[-1]), taken + len(places)
+    if width * taken != len(values):
+        raise BundleError("a sparse record has values that it has no room for")
     return content.reshape(-1)
 
 
+def _scaled(payload: bytes, size: int, blob: Content) -> NDArray[np.uint8]:
+    """Floats that are others of the blob times a factor, each product rounded to float32."""
+    stream = io.BytesIO(payload)
+    offset, rest = _number(stream), stream.read()
+    if len(rest) != 4 or size % 4 or offset % 4 or offset + size > blob.length:
+        raise BundleError("a record scales what is not there before it, or no whole floats")
+    factor = np.frombuffer(rest, "<f4")[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.frombuffer(blob.read(offset, size), "<f4") * factor
+    if not np.isfinite(factor) or not np.isfinite(products).all():
+        raise BundleError("a record scales to what is no finite number")
+    return products.astype("<f4", copy=False).view(np.uint8)
+
+
 def unzstd(coded: bytes, limit: int) -> bytes:
-    """Undo zstd, across frames, so that rubbish behind the first is an error. Raises as `read_bounded` does."""
+    """Undo zstd, across frames: rubbish behind the first is an error. Raises BundleError, zstandard.ZstdError."""
+    if not coded:
+        raise BundleError("has nothing where zstd should be")
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    with decompressor.stream_reader(io.BytesIO(coded), read_across_frames=True) as reader:
-        return read_bounded(reader, limit)
+    with decompressor.stream_reader(coded, read_across_frames=True) as reader:
+        # To the end of all frames, or one byte too far.
+        content = reader.read(limit + 1)
+    if len(content) > limit:
+        raise excess(limit)
+    return content
 
 
 def number(value: int) -> bytes:

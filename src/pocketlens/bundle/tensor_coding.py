@@ -1,6 +1,6 @@
 """Coding a blob of weights as records: each tensor in the way that makes it smallest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +8,12 @@ import zstandard
 from numpy.typing import NDArray
 
 from pocketlens.bundle.records import MAGIC, MAX_ITEM, MAX_RECORD, SKIP, Kind, number
+from pocketlens.bundle.scaled import find_scaled
 from pocketlens.errors import ConfigError
 
 ZSTD_LEVEL = 19
 
-SMALL = 4096
+SMALL = 8192
 """Neighbours below this share a record: a record of their own would cost more than it saves."""
 
 _SMALLEST_RECORD = 2**14
@@ -51,10 +52,18 @@ def encode_records(blob: bytes, spans: Sequence[Span] = ()) -> bytes:
     """
     # What a record needs while it is decoded stays small beside the blob.
     largest = min(max(len(blob) // 32, _SMALLEST_RECORD), MAX_RECORD)
+    whole = list(_complete(len(blob), spans))
+    scaled = find_scaled(blob, [(span.offset, span.length) for span in whole if span.item == 4])
     coded = bytearray(MAGIC)
-    for span in _pieces(_joined(_complete(len(blob), spans)), largest):
-        kind, payload = smallest(blob[span.offset : span.end], span.item)
-        coded += bytes([kind]) + number(span.length) + number(len(payload)) + payload
+    for span in _joined(whole, scaled):
+        follows = scaled.get(span.offset)
+        for piece in _pieces(span, largest):
+            if follows is None:
+                kind, payload = smallest(blob[piece.offset : piece.end], piece.item)
+            else:
+                source = follows.source + piece.offset - span.offset
+                kind, payload = Kind.SCALED, number(source) + follows.factor.astype("<f4").tobytes()
+            coded += bytes([kind]) + number(piece.length) + number(len(payload)) + payload
     return bytes(coded)
 
 
@@ -120,11 +129,12 @@ def _between(before: Span | None, start: int, end: int) -> Iterator[Span]:
         yield Span(start, end - start)
 
 
-def _joined(spans: Iterator[Span]) -> Iterator[Span]:
-    """Small neighbours of equal items as one."""
+def _joined(spans: Sequence[Span], apart: Container[int]) -> Iterator[Span]:
+    """Small neighbours of equal items as one, but for those that begin at the offsets `apart`."""
     held: Span | None = None
     for span in spans:
-        if held is not None and span.length < SMALL and held.length < SMALL and span.item == held.item:
+        alone = held is None or held.offset in apart or span.offset in apart
+        if held is not None and not alone and max(span.length, held.length) < SMALL and span.item == held.item:
             held = Span(held.offset, span.end - held.offset, held.item)
             continue
         if held is not None:
@@ -134,12 +144,11 @@ def _joined(spans: Iterator[Span]) -> Iterator[Span]:
         yield held
 
 
-def _pieces(spans: Iterator[Span], largest: int) -> Iterator[Span]:
-    """Spans cut into records, at whole items."""
-    for span in spans:
-        step = largest - largest % span.item
-        for offset in range(span.offset, span.end, step):
-            yield Span(offset, min(step, span.end - offset), span.item)
+def _pieces(span: Span, largest: int) -> Iterator[Span]:
+    """A span cut into records, at whole items."""
+    step = largest - largest % span.item
+    for offset in range(span.offset, span.end, step):
+        yield Span(offset, min(step, span.end - offset), span.item)
 
 
 def _zstd(content: bytes) -> bytes:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pocketlens.bundle.tensor_coding import Span
 from pocketlens.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ MAX_DIMENSIONS = 256
 
 MAX_FEATURES = 65536
 
-_CODE = 127
-"""The largest code of a row."""
+FINENESS = 3.0
+"""Steps in the root mean square of a map's numbers. benchmarks/whitening.py measures coarser and finer ones."""
+
+_LARGEST = 127
 
 
 def member_bytes(features: int, dimensions: int) -> int:
@@ -56,16 +59,22 @@ class Whitening:
             raise ConfigError("the mean must be finite and the scale finite and above 0; compute the whitening again")
 
     @classmethod
-    def of_rows(cls, mean: "NDArray[np.floating]", rows: "NDArray[np.floating]") -> "Whitening":
-        """Code a map given in floats, each row on a grid of its own.
+    def of_rows(
+        cls, mean: "NDArray[np.floating]", rows: "NDArray[np.floating]", fineness: float = FINENESS
+    ) -> "Whitening":
+        """Code a map given in floats, all rows with one step.
+
+        An error of any row moves a vector as far, so that one step for all gives the truest vectors for their bytes.
 
         Args:
             mean: (features,).
-            rows: (dimensions, features), none all zeros.
+            rows: (dimensions, features), not all zeros.
+            fineness: steps in the root mean square of the rows' numbers, > 0.
         """
-        scale = (np.abs(rows).max(axis=1) / _CODE).astype(np.float32)
-        codes = np.rint(rows / scale[:, np.newaxis]).clip(-_CODE, _CODE).astype(np.int8)
-        return cls(mean=mean.astype(np.float32), scale=scale, codes=codes)
+        step = max(np.sqrt(np.mean(np.square(rows))) / fineness, np.abs(rows).max() / _LARGEST)
+        scale = np.full(len(rows), step, np.float32)
+        codes = np.rint(rows / scale[:, np.newaxis]).clip(-_LARGEST, _LARGEST).astype(np.int8)
+        return cls(mean=_short(mean), scale=scale, codes=codes)
 
     @property
     def features(self) -> int:
@@ -92,6 +101,11 @@ class Whitening:
         """Little-endian: mean float32[features], scale float32[dimensions], codes int8[dimensions][features]."""
         return self.mean.astype("<f4").tobytes() + self.scale.astype("<f4").tobytes() + self.codes.tobytes()
 
+    def spans(self) -> tuple[Span, ...]:
+        """Where its three tensors lie in `to_bytes`."""
+        mean, scale = self.mean.nbytes, self.scale.nbytes
+        return Span(0, mean, 4), Span(mean, scale, 4), Span(mean + scale, self.codes.size)
+
     @classmethod
     def from_bytes(cls, content: bytes, *, features: int, dimensions: int) -> "Whitening":
         """The inverse of `to_bytes`, for bytes of unknown origin.
@@ -110,3 +124,9 @@ class Whitening:
             return cls(mean=mean, scale=scale, codes=codes)
         except ConfigError as error:
             raise BundleError(f"the whitening is damaged: {error}") from error
+
+
+def _short(values: "NDArray[np.floating]") -> "NDArray[np.float32]":
+    """The nearest numbers that a bfloat16 holds: of their 4 bytes two are zero, which pack into nothing."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
