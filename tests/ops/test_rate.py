@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pocketlens.ops.rate import code_lengths, entropy_bytes, least_error, round_for_rate, step_for
+from pocketlens.ops.rate import bfloat16_above, code_lengths, entropy_bytes, least_error, round_for_rate, step_for
 
 ONE = torch.tensor(1.0)
 
@@ -70,3 +70,14 @@ def test_a_higher_price_never_packs_larger() -> None:
     moment = torch.eye(50)[None]
     sizes = [entropy_bytes(round_for_rate(values, moment, ONE, 127, price)) for price in (0, 0.03, 0.1, 0.3)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_scale_in_few_digits_by_hand() -> None:
+    # Between 1 and 2 a bfloat16 has steps of 2^-7, between 1/4 and 1/2 of 2^-9.
+    scale = torch.tensor([1.0, 1 + 2**-23, 1.0078125, 1.99999, 0.25 + 2**-10, 3e-5])
+    above = bfloat16_above(scale)
+    assert above[:5].tolist() == [1.0, 1 + 2**-7, 1.0078125, 2.0, 0.25 + 2**-9]
+    assert (above >= scale).all()
+    assert (above <= scale * (1 + 2**-7)).all()
+    assert not (above.view(torch.int32) & 0xFFFF).any()
+    assert bfloat16_above(torch.tensor(1.001)) == 1 + 2**-7  # one scale for all channels

@@ -7,6 +7,7 @@ import torch
 from pocketlens.errors import ConfigError, DataError, ModelError
 from pocketlens.models.integer_layers import originals, quantized_layers
 from pocketlens.ops.rate import entropy_bytes
+from pocketlens.passes.match_moments import MatchMoments
 from pocketlens.passes.quantize_static import QuantizeStatic
 from pocketlens.passes.round_for_rate import RoundForRate
 from pocketlens.types import Context, Data, IntegerFormat, Model, Scheme
@@ -32,6 +33,19 @@ def test_no_need_to_shrink_leaves_steps_near_what_they_were(pair: tuple[Model, M
     layers = quantized_layers(RoundForRate(share=1.0)(pair[1], repairing).model.graph)
     for name, layer in quantized_layers(pair[1].graph).items():
         assert (layer.weight_scale / layers[name].weight_scale).log2().abs().max() < 1, name
+
+
+def test_steps_have_few_digits_and_what_stands_behind_keeps_them(pair: tuple[Model, Model], repairing: Context) -> None:
+    found = RoundForRate(share=0.7)(pair[1], repairing).model
+    matched = MatchMoments()(found, repairing).model
+    for model in (found, matched):
+        for name, layer in quantized_layers(model.graph).items():
+            assert torch.equal(layer.weight_scale.bfloat16().float(), layer.weight_scale), name
+    changed = [
+        not torch.equal(layer.weight_scale, quantized_layers(found.graph)[name].weight_scale)
+        for name, layer in quantized_layers(matched.graph).items()
+    ]
+    assert any(changed)
 
 
 def test_better_than_fewer_bits_of_the_same_size(

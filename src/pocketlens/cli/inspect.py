@@ -19,7 +19,7 @@ def inspect(
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")] = False,
 ) -> None:
-    """Show a model's layers, parameters, arithmetic and input, or what a bundle holds and what it measured."""
+    """Show a model's layers, parameters, arithmetic and input; of a bundle, figures and where its bytes are."""
     from pocketlens.cli.console import Console
 
     console = Console(as_json)
@@ -89,20 +89,58 @@ def _model(
 
 
 def _bundle(console, path: Path) -> None:
+    from dataclasses import asdict
+
+    from rich.table import Table
+
     from pocketlens.bundle.archive import open_bundle
+    from pocketlens.bundle.contents import parts
+    from pocketlens.report.figures import known, present
 
     with open_bundle(path) as bundle:
         bundle.verify()
         manifest = bundle.manifest
+        found = parts(path, bundle, _tensors(path, bundle))
+    size = path.stat().st_size
     console.say(
-        f"[bold]{manifest.spec.name}[/]  {path.stat().st_size / 1e6:.2f} MB, schema {manifest.schema_version}, "
+        f"[bold]{manifest.spec.name}[/]  download {size / 1e6:.2f} MB, schema {manifest.schema_version}, "
         f"made by {manifest.created_with} on {manifest.created}"
     )
     for graph in manifest.graphs:
         measured = graph.measurement
         mark = "preferred" if graph.name == manifest.preferred else ""
-        latency = measured.get("latency_ms", {}).get("median")
-        same = measured.get("agreement")
-        figures = f"{latency:.2f} ms, same answer {same:.1%}" if latency and same is not None else "not measured"
-        console.say(f"  {graph.name:>8}  {figures}  {mark}")
-    console.finish({"bundle": str(path), "size_bytes": path.stat().st_size, **manifest.to_json()})
+        timed = measured.get("latency_ms")
+        latency = timed.get("median") if isinstance(timed, dict) else None
+        said = [
+            f"{name} {measured[field] / 1e6:.2f} MB"
+            for name, field in (("on disk", "disk_bytes"), ("in memory", "peak_memory_bytes"))
+            if present(measured.get(field))
+        ]
+        said += [f"{latency:.2f} ms"] if present(latency) else []
+        said += [f"same answer {measured['agreement']:.1%}"] if known(measured.get("agreement")) else []
+        console.say(f"  {graph.name:>8}  {', '.join(said) or 'not measured'}  {mark}")
+    table = Table(box=None)
+    for column in ("part", "on disk", "download", "share"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for part in found:
+        table.add_row(part.name, f"{part.size_bytes:,}", f"{part.stored_bytes:,}", f"{part.stored_bytes / size:.1%}")
+    console.say(table)
+    parts_json = [asdict(part) for part in found]
+    console.finish({"bundle": str(path), "size_bytes": size, "parts": parts_json, **manifest.to_json()})
+
+
+def _tensors(path: Path, bundle) -> dict[str, dict]:
+    """Each blob of weights -> its tensors and what they are; nothing where the package onnx is not installed."""
+    try:
+        from pocketlens.targets.onnxruntime.blob import external_roles
+    except ImportError:
+        return {}
+    from pocketlens.bundle.zip_rules import naming
+
+    found: dict[str, dict] = {}
+    for graph in bundle.manifest.graphs:
+        if graph.weights is not None:
+            content = bundle.read(graph.graph)
+            with naming(path), naming(graph.graph):
+                found[graph.weights] = external_roles(content) | found.get(graph.weights, {})
+    return found

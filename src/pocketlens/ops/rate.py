@@ -40,6 +40,16 @@ def step_for(lagrangian: float, importance: float) -> float:
     return math.sqrt(6 * lagrangian / (math.log(2) * max(importance, 1e-300)))
 
 
+def bfloat16_above(scale: Tensor) -> Tensor:
+    """The next numbers up that a bfloat16 holds: of their 4 bytes two are zero, which pack into nothing.
+
+    Args:
+        scale: any shape, float32, > 0 and finite.
+    Returns: the same shape, float32, at most 1 + 2^-7 times as large.
+    """
+    return ((scale.view(torch.int32) + 0xFFFF) & -0x10000).view(torch.float32)
+
+
 def round_for_rate(
     values: Tensor, moment: Tensor, gain: Tensor, reach: int, lagrangian: float, rounds: int = 2
 ) -> Tensor:

@@ -12,6 +12,7 @@ from pocketlens.models.calibration import correction_images
 from pocketlens.models.canonical import clone
 from pocketlens.models.frontier import Moments, QuantizedLayer, quantized_steps
 from pocketlens.models.integer_bias import round_biases
+from pocketlens.ops.learned_step import is_short
 from pocketlens.types import Context, Fact, Model, PassResult, Record
 
 
@@ -57,9 +58,12 @@ class MatchMoments:
         with torch.inference_mode():
             for step in quantized_steps(result.graph, reference.graph, images, context.progress, "matching"):
                 wanted, got = step.wanted(), step.got()
-                gain = self._gain(step.layer, wanted, got)
+                old = step.layer.weight_scale.clone()
+                scale = _as_short(old, old * self._gain(step.layer, wanted, got))
+                gain = scale / old
                 shift = wanted.mean - got.mean * gain
                 step.apply(gain, shift)
+                step.layer.weight_scale.copy_(scale)  # `gain` is rounded
                 layers.append(
                     {
                         "layer": step.name,
@@ -85,3 +89,8 @@ class MatchMoments:
             spread, own = spread.square().sum().sqrt(), own.square().sum().sqrt()
         gain = torch.nan_to_num(spread / own, nan=1.0, posinf=1.0)
         return gain.clamp(1 - self.limit, 1 + self.limit)
+
+
+def _as_short(old: Tensor, new: Tensor) -> Tensor:
+    """The new scale, in as few digits as RoundForRate gave the old one: they pack into half the bytes."""
+    return new.bfloat16().float() if is_short(old) else new

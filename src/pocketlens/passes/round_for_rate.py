@@ -15,7 +15,7 @@ from pocketlens.models.importance import along, grouped, input_moments, output_p
 from pocketlens.models.integer_bias import round_biases
 from pocketlens.models.integer_layers import FloatLayer, coded_layer, originals, quantized_layers, with_layers
 from pocketlens.models.sensitivity import noise_power, sensitivity, sqnr_db
-from pocketlens.ops.rate import entropy_bytes, least_error, round_for_rate, step_for
+from pocketlens.ops.rate import bfloat16_above, entropy_bytes, least_error, round_for_rate, step_for
 from pocketlens.types import Context, Fact, Json, Model, PassResult, Record
 
 _HARM_IMAGES = 16
@@ -162,13 +162,14 @@ class _Layer:
 
     def nearest_bytes(self, rate: float) -> float:
         """What its weights pack into on those steps, each rounded to the nearest code."""
-        return entropy_bytes(self._values(self.step(rate)).round().clamp(-128, 127).to(torch.int8))
+        values = self._values(self._scale(self.step(rate)))
+        return entropy_bytes(values.round().clamp(-128, 127).to(torch.int8))
 
     def coded(self, rate: float) -> QuantizedLayer:
         """The layer on the steps and codes of an exchange rate."""
         step = self.step(rate)
-        scale = self.leaf.weight_scale * step
-        values = self._values(step)
+        scale = self._scale(step)
+        values = self._values(scale)
         reach = max(round(self._largest / step), 1)
         codes = round_for_rate(values, self.moment, self.gain * scale.square(), reach, rate)
         return coded_layer(self.original, codes.reshape(self.leaf.codes.shape), scale, self.leaf.storage)
@@ -188,9 +189,13 @@ class _Layer:
     def _largest(self) -> int:
         return int(self.leaf.codes.abs().max())
 
-    def _values(self, step: float) -> Tensor:
+    def _scale(self, step: float) -> Tensor:
+        """The scale that is so many old ones, in few digits: codes are chosen on it, so that they cost no accuracy."""
+        return bfloat16_above(self.leaf.weight_scale * step)
+
+    def _values(self, scale: Tensor) -> Tensor:
         """(groups, rows, k): the float weights on a grid."""
-        return grouped(self.leaf, self.original.weight.detach() / (along(self.leaf, self.leaf.weight_scale) * step))
+        return grouped(self.leaf, self.original.weight.detach() / along(self.leaf, scale))
 
 
 def _coded(layers: Sequence[_Layer], budget: float) -> tuple[float, dict[str, QuantizedLayer]]:

@@ -30,7 +30,7 @@ from pocketlens.ops.quantized import (
     QuantizedLinear,
 )
 from pocketlens.targets.form import DEFAULT, Form
-from pocketlens.targets.onnxruntime.blob import move_weights
+from pocketlens.targets.onnxruntime.blob import move_weights, share_biases
 from pocketlens.targets.onnxruntime.tidy import tidy
 from pocketlens.targets.scopes import scoped
 from pocketlens.types import Artifact, Model
@@ -44,8 +44,9 @@ _STORED = {"uint8": torch.uint8, "int8": torch.int8}
 def lower(model: Model, name: str, folder: Path, form: Form = DEFAULT) -> Artifact:
     """Write `model` as FOLDER/NAME.onnx with its large initializers in FOLDER/weights.bin.
 
-    A second graph lowered into the same folder shares the tensors that are equal. Its outputs are `logits` and, where
-    the network ends in a linear layer, `embedding`, what that layer reads: (n, features), float32.
+    A second graph lowered into the same folder shares the tensors that are equal, and a weight-only one the integer
+    biases of one before it. Its outputs are `logits` and, where the network ends in a linear layer, `embedding`, what
+    that layer reads: (n, features), float32.
 
     Args:
         model: a canonical graph.
@@ -62,10 +63,12 @@ def lower(model: Model, name: str, folder: Path, form: Form = DEFAULT) -> Artifa
     coded = [m for m in modules.values() if isinstance(m, _QUANTIZED)]
     tidy(proto, model.graph, unsigned=any(m.storage == "uint8" for m in coded))
     place = folder / f"{re.sub(r'[^A-Za-z0-9]+', '_', name)}.onnx"
-    weights = move_weights(proto, folder / WEIGHTS)
-    place.write_bytes(proto.SerializeToString())
     # Weight-only graphs: let the session dequantize the constant weights once, when it loads.
     weight_only = bool(coded) and "quantize" not in kinds
+    if weight_only:
+        share_biases(proto, folder / WEIGHTS)
+    weights = move_weights(proto, folder / WEIGHTS)
+    place.write_bytes(proto.SerializeToString())
     arithmetic = "int8" if "quantize" in kinds else "float16" if "half" in model.facts else "float32"
     return Artifact(
         name=name,
