@@ -54,6 +54,22 @@ class Residual(nn.Module):
         return self.head(x + self.second(self.first(x)))
 
 
+class TwinBlocks(nn.Module):
+    """Two residual blocks of the same shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv(3, 8, stride=2)
+        self.first, self.second = conv(8, 12), conv(12, 8)
+        self.third, self.fourth = conv(8, 12), conv(12, 8)
+        self.head = Classifier(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.second(self.first(x))
+        return self.head(x + self.fourth(self.third(x)))
+
+
 class Dense(nn.Module):
     """Norms that read several layers side by side."""
 

@@ -32,6 +32,7 @@ _PUBLIC = {
     "RoundForRate": "passes.round_for_rate",
     "SetInputSize": "passes.set_input_size",
     "SparsifyChannels": "passes.sparsify_channels",
+    "TieLayers": "passes.tie_layers",
     "TuneQuantized": "passes.tune_quantized",
     "Recognizer": "runtime.recognizer",
     "canonicalise": "models.canonical",

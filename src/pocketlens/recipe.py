@@ -110,6 +110,10 @@ def check(recipe: Chain, facts: Facts = frozenset()) -> None:
             raise RecipeError(f"{where} needs a model that is not {', '.join(old)} yet; give it as it was before")
         if present := sorted(step.forbids & facts):
             raise RecipeError(f"{where} cannot follow what made the model {', '.join(present)}; put it before that")
+        if {"tied", "folded"} <= facts and "quantized" not in facts and getattr(step, "trains", False):
+            raise RecipeError(
+                f"{where} would pull tied layers apart once batch norms are folded; put it before FoldBatchNorm"
+            )
         facts = (facts - step.destroys) | step.establishes
         came -= step.destroys | step.establishes
 

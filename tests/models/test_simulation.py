@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ from tests.conftest import SPEC, randomised
 from tests.training.conftest import PLAN, course
 from torch import Tensor, nn
 
-from pocketlens.models.activation_grids import ActivationGrid
-from pocketlens.models.canonical import canonicalise
+from pocketlens.models.activation_grids import ActivationGrid, insert_leaf
+from pocketlens.models.canonical import canonicalise, clone
 from pocketlens.models.integer_layers import integer_layer
-from pocketlens.models.simulation import IntegerSimulation, StartingGrid, StartingWeight
+from pocketlens.models.simulation import IntegerSimulation, StartingGrid, finish
+from pocketlens.models.starting_weights import LearnedWeight
 from pocketlens.ops.learned_step import Steps
 from pocketlens.ops.masks import held, zeros_of
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizeDequantize
@@ -32,10 +34,10 @@ def simulation(model: Model, **changes: Any) -> IntegerSimulation:
     return IntegerSimulation(**(given | changes))
 
 
-def starting(model: Model, path: str) -> StartingWeight:
+def starting(model: Model, path: str) -> LearnedWeight:
     layer = model.graph.get_submodule(path)
     assert isinstance(layer, nn.Conv2d)
-    return StartingWeight(integer_layer(layer, path, reach=3, per_channel=True, ranges="mse", storage="int8"), 3)
+    return LearnedWeight(integer_layer(layer, path, reach=3, per_channel=True, ranges="mse", storage="int8"), 3)
 
 
 def test_what_is_left_computes_what_was_imitated(tiny: Model) -> None:
@@ -124,3 +126,25 @@ def test_a_layer_called_twice_is_one_set_of_weights() -> None:
     with simulation(model, layers={"loop": starting(model, "loop")}, points={}).held(model.graph):
         imitated = model.graph(x)
     assert torch.allclose(model.graph(x), imitated, atol=1e-5)
+
+
+def test_room_for_a_bias_costs_no_bound_code(tiny: Model) -> None:
+    """A channel that is nearly dead gets a coarser scale; codes that are fixed or shared do not follow it."""
+    conv = nn.Conv2d(3, 2, 1)
+    conv.weight.data[1] *= 1e-6
+    network = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = canonicalise(network.eval(), replace(SPEC, class_ids=(), labels=()))
+    path = next(name for name, m in model.graph.named_modules() if isinstance(m, nn.Conv2d))
+    for keep in (frozenset({path}), frozenset()):
+        graph = clone(model).graph
+        leaf = starting(model, path).leaf
+        before, scale = leaf.codes.clone(), leaf.weight_scale.clone()
+        assert before[1].any()
+        leaf.bias = nn.Parameter(torch.tensor([0.5, 1e9]))
+        graph.set_submodule(path, leaf)
+        node = next(n for n in graph.graph.nodes if n.op == "placeholder")
+        grid = ActivationGrid.covering(-2.0, 2.0, FORM, (-float("inf"), float("inf"))).leaf()
+        insert_leaf(graph, node, "input_grid", grid)
+        finish(graph, keep=keep)
+        assert leaf.weight_scale[1] > scale[1]
+        assert torch.equal(leaf.codes, before) == bool(keep)

@@ -50,7 +50,7 @@ def test_a_grid_behind_pooling_is_the_one_before_it() -> None:
     graph.output(x)
     spec = ModelSpec(name="by hand", input_shape=(1, 4, 4), preprocessing=Preprocessing(resize=None, crop=(4, 4)))
     model = Model(graph=fx.GraphModule(layers, graph).eval(), spec=spec)
-    ready, simulation = unrounded(model, learned=True)
+    ready, simulation = unrounded(model, codes="learned", learned=True, relative=False)
     assert set(simulation.points) == {"layer_0", "layer_6"}
     assert simulation.shared == {"layer_2": "layer_0", "layer_4": "layer_0"}
     assert simulation.points["layer_0"].name == "layer_1"

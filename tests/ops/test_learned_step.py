@@ -84,3 +84,33 @@ def test_fixed_steps_are_no_parameters() -> None:
     assert weight.grad is not None
     assert weight.grad.item() == 1.0
     assert rounding.value().item() == 0.5
+
+
+def test_a_step_counted_in_its_own_size_moves_by_a_share() -> None:
+    """Adam moves every parameter by the learning rate: here each step by a tenth of itself."""
+    start = torch.tensor([0.001, 2.0])
+    rounding = RoundedWeight(start, 3, unit=start, learned=True)
+    assert rounding.step.tolist() == [1.0, 1.0]
+    optimizer = torch.optim.Adam(rounding.parameters(), lr=0.1)
+    rounding(torch.tensor([[9.0], [9.0]])).sum().backward()
+    optimizer.step()
+    assert rounding.value().tolist() == pytest.approx([0.0009, 1.8], rel=1e-4)
+    rounding.step.data.fill_(-1.0)
+    rounding.clamp_()
+    assert rounding.value().tolist() == pytest.approx([0.001 / FARTHEST, 2.0 / FARTHEST])
+
+
+def test_short_steps_stay_short() -> None:
+    """What a bfloat16 holds goes on to be so; the gradient is that of the exact step."""
+    rounding = RoundedWeight(torch.tensor([0.5, 0.75]), 1, learned=True)
+    rounding.step.data.mul_(1.001)
+    assert rounding(torch.ones(2, 1)).flatten().tolist() == rounding.value().tolist() == [0.5, 0.75]
+    rounding.step.data.mul_(1.01)
+    assert torch.equal(rounding.value().bfloat16().float(), rounding.value())
+    assert (rounding.value() > torch.tensor([0.5, 0.75])).all()
+    rounding(torch.full((2, 1), 9.0)).sum().backward()  # clipped: the gradient is the largest code
+    assert rounding.step.grad is not None
+    assert rounding.step.grad.tolist() == [1.0, 1.0]
+    long = RoundedWeight(torch.tensor([0.1]), 1, learned=True)
+    long.step.data.mul_(1.0001)
+    assert long.value().item() == pytest.approx(0.10001, rel=1e-6)

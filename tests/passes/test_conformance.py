@@ -1,15 +1,19 @@
 """Every pass, unasked: input untouched, shapes kept, seeded, JSON and store round trips."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.conftest import SPEC
+from tests.networks import TwinBlocks, shaken
+from torch import nn
 
 from pocketlens.models import store
-from pocketlens.models.canonical import clone
+from pocketlens.models.canonical import canonicalise, clone
 from pocketlens.models.integer_bias import round_biases
 from pocketlens.passes import PASSES, pass_class
 from pocketlens.recipe import Chain, bind, check, pass_from_json, pass_to_json
@@ -27,6 +31,7 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "RoundAdaptively": ("FoldBatchNorm", "QuantizeStatic"),
     "KeepFloat": ("FoldBatchNorm", "QuantizeStatic"),
     "ClusterWeights": ("FoldBatchNorm", "QuantizeStatic"),
+    "TieLayers": (),
     "RoundForRate": ("FoldBatchNorm", "QuantizeStatic"),
     "PruneChannels": (),
     "PruneBlocks": (),
@@ -42,8 +47,12 @@ BEFORE: dict[str, tuple[str, ...]] = {
 FIELDS: dict[str, dict[str, Any]] = {
     "MixPrecision": {"max_bits_per_weight": 8.0, "float_macs": 0.5},
     "RoundForRate": {"share": 0.8},
+    "TieLayers": {"share": 0.2},
 }
 """Fields that a pass has no default for."""
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"TieLayers": lambda: shaken(TwinBlocks())}
+"""Where a pass finds nothing to do in the small network that all others are tried on."""
 
 
 def bound(name: str, scheme: Scheme) -> Pass:
@@ -61,7 +70,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def prepared(name: str, tiny: Model, context: Context, scheme: Scheme) -> tuple[Pass, Model, Context]:
-    model = tiny
+    model = canonicalise(NETWORKS[name](), SPEC) if name in NETWORKS else tiny
     for earlier in BEFORE[name]:
         if "quantized" not in model.facts:
             context = replace(context, unquantized=model)

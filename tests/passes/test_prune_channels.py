@@ -93,6 +93,18 @@ def test_macs_are_met_closely_where_layers_are_wide(tmp_path: Path) -> None:
     assert 0.68 < share <= 0.7
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_parameters_are_held_and_leave_before_arithmetic(steps: int, tmp_path: Path) -> None:
+    model = imported(CifarResNet(8, classes=4))
+    step = PruneChannels(parameters=0.3, weigh="parameters", multiple=1, steps=steps)
+    result = step(model, bare(model, tmp_path))
+    share = count_parameters(result.model) / count_parameters(model)
+    assert 0.68 < share <= 0.7
+    # The last layers are wide and see few places: most parameters and little of the arithmetic.
+    assert count_macs(result.model) / count_macs(model) > share
+    assert result.record.summary["macs_before"] == count_macs(model)
+
+
 def test_given_layers_alone_shrink(tmp_path: Path) -> None:
     model = imported(networks.Chain())
     result = PruneChannels(layers={"m_0_0": 0.25, "m_2_0": 0.5}, multiple=1)(model, bare(model, tmp_path))
@@ -126,6 +138,8 @@ def test_a_locked_layer_is_told_with_its_reason(tmp_path: Path) -> None:
         ({"ratio": -0.1}, "`ratio`"),
         ({"ratio": float("nan")}, "`ratio`"),
         ({"macs": 1.0}, "`macs`"),
+        ({"parameters": 1.0}, "`parameters`"),
+        ({"macs": 0.3, "parameters": 0.3}, r"`macs` and `parameters` both say how much leaves, got 0\.3 and 0\.3"),
         ({"layers": {"stem": 1.0}}, r"`layers\.stem` must be in \[0, 1\)"),
         ({"smallest": 0.0}, r"`smallest` must be in \(0, 1\], got 0\.0; 0 would empty a layer"),
         ({"smallest": 1.1}, "`smallest`"),
@@ -133,7 +147,7 @@ def test_a_locked_layer_is_told_with_its_reason(tmp_path: Path) -> None:
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"images": 0}, "`images` must be at least 1"),
         ({"scope": "both"}, "`scope` must be global or local, got 'both'"),
-        ({"weigh": "latency"}, "`weigh` must be none or macs"),
+        ({"weigh": "latency"}, "`weigh` must be none, macs or parameters"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], words: str) -> None:

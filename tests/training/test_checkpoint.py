@@ -194,3 +194,11 @@ def test_a_run_that_is_over_is_forgotten(tmp_path: Path) -> None:
     folder.remove()
     assert not (tmp_path / "checkpoints").exists()
     folder.remove()
+
+
+def test_a_parameter_that_two_layers_share_is_kept_under_both_names(tmp_path: Path) -> None:
+    shared = torch.randn(4)
+    CheckpointFolder(tmp_path, "run").save(Checkpoint({"model/a": shared, "model/b": shared}, {"epoch": 1, "step": 0}))
+    found, _ = CheckpointFolder(tmp_path, "run").load()
+    assert found is not None
+    assert all(torch.equal(found.part("model")[name], shared) for name in "ab")

@@ -42,9 +42,9 @@ class Step:
     layer: QuantizedLayer
     original: nn.Module
     activation: str
-    _ours: "_Front"
+    _ours: "Front"
     _node: fx.Node
-    _theirs: "_Front"
+    _theirs: "Front"
     _other: fx.Node
 
     @property
@@ -95,7 +95,7 @@ def quantized_steps(
         title: of its bar.
     Raises: ConfigError when `reference` lacks a layer of `quantized`.
     """
-    ours, theirs = _Front(quantized, images), _Front(reference, images)
+    ours, theirs = Front(quantized, images), Front(reference, images)
     pending = iter([n for n in reference.graph.nodes if n.op != "output"])
     nodes = [n for n in quantized.graph.nodes if n.op != "output"]
     seen = set()
@@ -115,7 +115,7 @@ def _reader(graph: fx.GraphModule, node: fx.Node) -> str:
     return vocabulary.kind(graph, users[0]) if len(users) == 1 else ""
 
 
-def _advance_to(pending: Iterator[fx.Node], front: "_Front", name: str) -> fx.Node:
+def _advance_to(pending: Iterator[fx.Node], front: "Front", name: str) -> fx.Node:
     """Advance `front` up to and including the node called `name`."""
     for node in pending:
         front.advance(node)
@@ -124,7 +124,7 @@ def _advance_to(pending: Iterator[fx.Node], front: "_Front", name: str) -> fx.No
     raise ConfigError(f"the model before quantization has no layer {name}; run both in one Chain")
 
 
-class _Front:
+class Front:
     """A graph run over all chunks of images node by node, keeping only what later nodes still need."""
 
     def __init__(self, graph: fx.GraphModule, images: list[Tensor]) -> None:

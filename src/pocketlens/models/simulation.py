@@ -6,31 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
+from torch import fx, nn
 
 from pocketlens.models.activation_grids import ActivationGrid, grid_row, insert_leaf
 from pocketlens.models.batch_norm import fold_batch_norms
+from pocketlens.models.codebooks import SharedCodes, tie
 from pocketlens.models.frontier import QuantizedLayer
 from pocketlens.models.integer_bias import round_biases
-from pocketlens.models.integer_layers import FloatLayer, coded_layer
-from pocketlens.ops import affine
-from pocketlens.ops.learned_step import RoundedActivation, RoundedWeight, Steps
+from pocketlens.models.starting_weights import LearnedWeight, StartingWeight
+from pocketlens.ops.learned_step import RoundedActivation, Steps
 from pocketlens.ops.quantized import QuantizeDequantize
 from pocketlens.types import Json
-
-
-@dataclass(frozen=True)
-class StartingWeight:
-    """A layer's weight on its grid before training.
-
-    Args:
-        leaf: the layer, rounded to the nearest; its scale is where the step starts.
-        reach: the largest code that it may have.
-    """
-
-    leaf: QuantizedLayer
-    reach: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,7 @@ class IntegerSimulation:
         points: node -> its grid to begin with.
         shared: node -> the node among `points` whose grid it has.
         learned: whether steps learn, or stay.
+        relative: what learns of the grids is counted in shares of where it starts, see `StartingWeight.hold`.
         freeze_batchnorm: after this share of the steps, batch norms keep their statistics.
     Reference: Jacob et al. 2018, arXiv:1712.05877, section 3.2; late freezing as in Krishnamoorthi 2018,
     arXiv:1806.08342, section 3.2.2.
@@ -69,6 +56,7 @@ class IntegerSimulation:
     shared: Mapping[str, str]
     learned: bool
     freeze_batchnorm: float
+    relative: bool = False
 
     def __str__(self) -> str:
         """All that decides what it computes, in few characters: the key of a run has it."""
@@ -76,6 +64,10 @@ class IntegerSimulation:
         for path, start in self.layers.items():
             content.update(f"{path} {start.reach} {start.leaf.storage}".encode())
             content.update(start.leaf.weight_scale.numpy().tobytes())
+            if not isinstance(start, LearnedWeight):
+                content.update(f"{type(start).__name__} {start.leaf.codebook}".encode())
+        if self.relative:
+            content.update(b"relative")
         return f"IntegerSimulation({content.hexdigest()})"
 
     @contextmanager
@@ -85,21 +77,23 @@ class IntegerSimulation:
         Whatever else parametrizes weights must be entered after, so that it is gone before.
         """
         by_name = {node.name: node for node in graph.graph.nodes}
-        rounded: dict[str, RoundedWeight] = {}
-        for path, start in self.layers.items():
-            rounded[path] = RoundedWeight(start.leaf.weight_scale, start.reach, learned=self.learned)
-            parametrize.register_parametrization(graph.get_submodule(path), "weight", rounded[path])
+        steps = {
+            path: start.hold(graph, path, learned=self.learned, relative=self.relative)
+            for path, start in self.layers.items()
+        }
+        tie(graph, {path: start for path, start in self.layers.items() if isinstance(start, SharedCodes)})
         for node, start in self.points.items():
             insert_leaf(graph, by_name[node], start.name, self._rounding(start.grid))
         graph.recompile()
         yield
-        for path, steps in rounded.items():
-            graph.set_submodule(path, self._hardened(graph.get_submodule(path), path, steps))
+        hardened = {path: start.harden(graph, path, steps[path]) for path, start in self.layers.items()}
+        for path, layer in hardened.items():
+            graph.set_submodule(path, layer)
         grids = {}
         for node, start in self.points.items():
-            steps = graph.get_submodule(start.name)
-            assert isinstance(steps, Steps)
-            grids[node] = replace(start.grid, scale=float(steps.value()))
+            rounding = graph.get_submodule(start.name)
+            assert isinstance(rounding, Steps)
+            grids[node] = replace(start.grid, scale=float(rounding.value()))
             graph.set_submodule(start.name, grids[node].leaf())
         for node, point in self.shared.items():
             insert_leaf(graph, by_name[node], f"{node}_grid", grids[point].leaf())
@@ -113,6 +107,11 @@ class IntegerSimulation:
                 module.clamp_()
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and done >= self.freeze_batchnorm:
                 module.eval()
+
+    @property
+    def bound(self) -> frozenset[str]:
+        """Modules whose codes do not follow from a weight each: they are fixed, or shared. Zeros stay zeros there."""
+        return frozenset(path for path, start in self.layers.items() if not isinstance(start, LearnedWeight))
 
     @property
     def is_narrow(self) -> bool:
@@ -154,30 +153,32 @@ class IntegerSimulation:
             largest = torch.nextafter(largest, torch.zeros(()))
         start = torch.tensor(grid.scale)
         return RoundedActivation(
-            start, grid.zero_point, form.qmin, form.qmax, largest=float(largest), learned=self.learned
+            start,
+            grid.zero_point,
+            form.qmin,
+            form.qmax,
+            unit=start if self.relative else None,
+            largest=float(largest),
+            learned=self.learned,
         )
 
-    def _hardened(self, layer: nn.Module, path: str, steps: RoundedWeight) -> QuantizedLayer:
-        if parametrize.is_parametrized(layer, "weight"):  # a mask has taken all parametrizations with it
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-        assert isinstance(layer, FloatLayer)
-        weight, scale = layer.weight, steps.value()
-        assert isinstance(weight, Tensor)
-        start = self.layers[path].leaf
-        codes = affine.quantize(weight.detach(), scale, -steps.reach, steps.reach)
-        if scale.dim():
-            # A channel that was dead has the smallest scale there is, which clips whatever its weights went to.
-            codes[(start.codes.flatten(1) == 0).all(1)] = 0
-        return coded_layer(layer, codes, scale, start.storage)
 
+def finish(graph: fx.GraphModule, keep: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Fold, in place, what batch norms training has left, and round biases; the names of those that stay.
 
-def finish(graph: fx.GraphModule) -> tuple[str, ...]:
-    """Fold, in place, what batch norms training has left, and round biases; the names of those that stay."""
+    Args:
+        graph: as `IntegerSimulation.held` leaves it.
+        keep: modules whose codes must stay: where a nearly dead channel needs a coarser scale for its bias, the codes
+            would follow it, and leave the codebook.
+    """
     _, kept = fold_batch_norms(graph)
+    codes = {path: _layer(graph, path).codes for path in keep}
     for layer in graph.modules():
         if isinstance(layer, QuantizedLayer) and layer.bias is not None:
             layer.bias.requires_grad_(False)
     round_biases(graph)
+    for path, own in codes.items():
+        _layer(graph, path).codes = own
     return kept
 
 

@@ -142,6 +142,8 @@ def _leaf_to_json(name: str, module: nn.Module) -> Json:
     if leaf is None:
         raise ModelError(f"{name} is a {type(module).__name__}, which is not in the vocabulary")
     fields = {field: module.bias is not None if field == "bias" else getattr(module, field) for field in leaf.fields}
+    if fields.get("codebook", ()) is None:  # said of clustered layers alone, so that all others are stored as ever
+        del fields["codebook"]
     return {"class": type(module).__name__, "fields": fields}
 
 

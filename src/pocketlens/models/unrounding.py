@@ -1,16 +1,20 @@
 """From an integer graph back to a float one on the same weights, with all that it takes to round it as it was."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import fx, nn
 
 from pocketlens.models import vocabulary
 from pocketlens.models.activation_grids import ActivationGrid
 from pocketlens.models.canonical import clone
+from pocketlens.models.codebooks import shared_codes
 from pocketlens.models.frontier import QuantizedLayer
 from pocketlens.models.grids import value_bounds, without_grids
 from pocketlens.models.integer_layers import FloatLayer
-from pocketlens.models.simulation import IntegerSimulation, StartingGrid, StartingWeight
+from pocketlens.models.simulation import IntegerSimulation, StartingGrid
+from pocketlens.models.starting_weights import FixedCodes, LearnedWeight, StartingWeight, largest_code
 from pocketlens.ops.quantized import QuantizedConv2d, QuantizedConvTranspose2d, QuantizeDequantize
 from pocketlens.types import IntegerFormat, Model
 
@@ -24,25 +28,45 @@ class _Grids:
     shared: dict[str, str]
 
 
-def unrounded(model: Model, *, learned: bool) -> tuple[Model, IntegerSimulation]:
+def unrounded(
+    model: Model, *, codes: Literal["learned", "fixed"], learned: bool, relative: bool
+) -> tuple[Model, IntegerSimulation]:
     """The float model that computes with the dequantized weights, and what makes it compute as `model` does.
 
     Args:
         model: quantized; left as it is.
+        codes: "learned": weights will learn, where they share a codebook its entries; "fixed": they stay.
         learned: whether steps will learn.
+        relative: see `models.simulation.IntegerSimulation`.
     """
     grids = _grids(model.graph)
-    layers: dict[str, StartingWeight] = {}
+    layers = _starting_weights(model, codes)
     result = without_grids(clone(model))
-    for node in result.graph.graph.nodes:
-        leaf = result.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(leaf, QuantizedLayer):
-            layers[str(node.target)] = StartingWeight(leaf, max(int(leaf.codes.abs().max()), 1))
-            result.graph.set_submodule(str(node.target), float_layer(leaf))
+    for path, start in layers.items():
+        result.graph.set_submodule(path, float_layer(start.leaf))
     simulation = IntegerSimulation(
-        layers=layers, points=grids.points, shared=grids.shared, learned=learned, freeze_batchnorm=0.0
+        layers=layers,
+        points=grids.points,
+        shared=grids.shared,
+        learned=learned,
+        freeze_batchnorm=0.0,
+        relative=relative,
     )
     return result, simulation
+
+
+def _starting_weights(model: Model, codes: Literal["learned", "fixed"]) -> Mapping[str, StartingWeight]:
+    """Module, in graph order -> what will learn of its weight."""
+    called = dict.fromkeys(str(n.target) for n in model.graph.graph.nodes if n.op == "call_module")
+    leaves = {name: model.graph.get_submodule(name) for name in called}
+    clustered = "clustered" in model.facts
+    shared = shared_codes(model.graph) if clustered and codes == "learned" else {}
+    found: dict[str, StartingWeight] = {}
+    for name, leaf in leaves.items():
+        if isinstance(leaf, QuantizedLayer):
+            free = FixedCodes(leaf) if codes == "fixed" else LearnedWeight(leaf, largest_code(leaf))
+            found[name] = shared.get(name, free)
+    return found
 
 
 def float_layer(leaf: QuantizedLayer) -> FloatLayer:

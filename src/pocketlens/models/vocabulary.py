@@ -90,11 +90,11 @@ LEAVES: dict[type[nn.Module], Leaf] = {
     nn.ZeroPad2d: Leaf("pad", ("padding",)),
     nn.Upsample: Leaf("resize", ("size", "scale_factor", "mode", "align_corners")),
     QuantizeDequantize: Leaf("quantize", ("qmin", "qmax", "storage")),
-    QuantizedConv2d: Leaf("conv", ("storage", "stride", "padding", "dilation", "groups")),
+    QuantizedConv2d: Leaf("conv", ("storage", "stride", "padding", "dilation", "groups", "codebook")),
     QuantizedConvTranspose2d: Leaf(
-        "conv_transpose", ("storage", "stride", "padding", "output_padding", "dilation", "groups")
+        "conv_transpose", ("storage", "stride", "padding", "output_padding", "dilation", "groups", "codebook")
     ),
-    QuantizedLinear: Leaf("linear", ("storage",)),
+    QuantizedLinear: Leaf("linear", ("storage", "codebook")),
     Cast: Leaf("cast", ("dtype",)),
 }
 

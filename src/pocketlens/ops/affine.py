@@ -47,7 +47,7 @@ def dequantize(q: Tensor, scale: Tensor, axis: int) -> Tensor:
         axis: the dimension that `scale` runs along, when it is a vector.
     Returns: same shape as q, float32.
     """
-    return q * _along(scale, q.dim(), axis)
+    return q * along(scale, q.dim(), axis)
 
 
 @dequantize.register_fake
@@ -69,10 +69,11 @@ def quantize(x: Tensor, scale: Tensor, qmin: int, qmax: int, axis: int = 0) -> T
     """
     if not -128 <= qmin < qmax <= 127:
         raise ConfigError(f"codes must lie within -128..127, got {qmin}..{qmax}")
-    return torch.clamp(torch.round(x / _along(scale, x.dim(), axis)), qmin, qmax).to(torch.int8)
+    return torch.clamp(torch.round(x / along(scale, x.dim(), axis)), qmin, qmax).to(torch.int8)
 
 
-def _along(scale: Tensor, dims: int, axis: int) -> Tensor:
+def along(scale: Tensor, dims: int, axis: int) -> Tensor:
+    """A scale, () or a vector, in a shape that multiplies a tensor of `dims` dimensions along `axis`."""
     if scale.dim() == 0:
         return scale
     shape = [1] * dims

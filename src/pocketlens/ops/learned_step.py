@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pocketlens.ops import affine
+
 FARTHEST = 16.0
 """A step stays within this factor of its start: one that gets to zero, or below, takes its weights along."""
 
@@ -26,32 +28,57 @@ class Steps(nn.Module):
 
     Args:
         start: () or (channels,), float32, > 0.
+        unit: of the same shape, > 0: what the parameter is counted in. One is the step itself; `start` makes it a
+            share of where it began, which an optimizer wants that moves all parameters by the same amount (Adam).
+        short: steps keep to what a bfloat16 holds, as RoundForRate made them: they pack into half the bytes.
         largest: what no step may be above, for example 6 / 255 behind a ReLU6.
         learned: a parameter, or else a buffer that stays.
     """
 
     step: Tensor
+    unit: Tensor
     smallest: Tensor
     largest: Tensor
 
-    def __init__(self, start: Tensor, *, largest: float = float("inf"), learned: bool) -> None:
+    def __init__(
+        self,
+        start: Tensor,
+        *,
+        unit: Tensor | None = None,
+        short: bool = False,
+        largest: float = float("inf"),
+        learned: bool,
+    ) -> None:
         super().__init__()
+        self.short = short
         start = start.detach().clone().float()
+        unit = torch.ones_like(start) if unit is None or not learned else unit.detach().clone()
+        self.register_buffer("unit", unit, persistent=False)
         self.register_buffer("smallest", start / FARTHEST, persistent=False)
         self.register_buffer("largest", (start * FARTHEST).clamp(max=largest), persistent=False)
         if learned:
-            self.step = nn.Parameter(start)
+            self.step = nn.Parameter(start / unit)
         else:
             self.register_buffer("step", start)
 
     @torch.no_grad()
     def clamp_(self) -> None:
         """Bring steps that a gradient carried away back within their bounds."""
-        self.step.clamp_(self.smallest, self.largest)
+        self.step.clamp_(self.smallest / self.unit, self.largest / self.unit)
+
+    def now(self) -> Tensor:
+        """The steps as they are, in the shape of `start`, with a gradient."""
+        exact = self.step * self.unit
+        return exact + (exact.bfloat16().float() - exact).detach() if self.short else exact
 
     def value(self) -> Tensor:
         """The steps within their bounds, in the shape of `start`."""
-        return self.step.detach().clamp(self.smallest, self.largest)
+        return self.now().detach().clamp(self.smallest, self.largest)
+
+
+def is_short(scale: Tensor) -> bool:
+    """Whether a bfloat16 holds each of these numbers."""
+    return torch.equal(scale.bfloat16().float(), scale)
 
 
 class RoundedWeight(Steps):
@@ -60,18 +87,18 @@ class RoundedWeight(Steps):
     Args:
         start: () or (channels,) along the first axis, float32: the scale to begin with.
         reach: largest code.
+        unit: see Steps.
         learned: whether the scale is.
     """
 
-    def __init__(self, start: Tensor, reach: int, *, learned: bool) -> None:
-        super().__init__(start, learned=learned)
+    def __init__(self, start: Tensor, reach: int, *, unit: Tensor | None = None, learned: bool) -> None:
+        super().__init__(start, unit=unit, short=is_short(start), learned=learned)
         self.reach = reach
 
     def forward(self, weight: Tensor) -> Tensor:
         """Same shape, on the grid."""
         factor = (weight.numel() // self.step.numel() * self.reach) ** -0.5
-        step = self.step.reshape(-1, *[1] * (weight.dim() - 1)) if self.step.dim() else self.step
-        return _rounded(weight, step, -self.reach, self.reach, factor)
+        return _rounded(weight, affine.along(self.now(), weight.dim(), 0), -self.reach, self.reach, factor)
 
 
 class RoundedActivation(Steps):
@@ -82,20 +109,29 @@ class RoundedActivation(Steps):
         zero_point: in qmin..qmax.
         qmin: smallest integer.
         qmax: largest integer.
+        unit: of the scale, see Steps.
         largest: of the scale, see Steps.
         learned: whether the scale is.
     """
 
     def __init__(
-        self, start: Tensor, zero_point: int, qmin: int, qmax: int, *, largest: float = float("inf"), learned: bool
+        self,
+        start: Tensor,
+        zero_point: int,
+        qmin: int,
+        qmax: int,
+        *,
+        unit: Tensor | None = None,
+        largest: float = float("inf"),
+        learned: bool,
     ) -> None:
-        super().__init__(start, largest=largest, learned=learned)
+        super().__init__(start, unit=unit, largest=largest, learned=learned)
         self.low, self.high = qmin - zero_point, qmax - zero_point
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, ...) -> the same shape, float32, on the grid."""
         factor = (max(x[0].numel(), 1) * max(self.high, -self.low)) ** -0.5
-        return _rounded(x.float(), self.step, self.low, self.high, factor)
+        return _rounded(x.float(), self.now(), self.low, self.high, factor)
 
 
 class _Rounding(torch.autograd.Function):

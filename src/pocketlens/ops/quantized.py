@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketlens.errors import ModelError
 from pocketlens.ops import affine
 
 
@@ -48,6 +49,8 @@ class _Coded(nn.Module):
         weight_scale: () or (channels along `axis`,), float32.
         bias: (out,), float32, or None.
         storage: dtype of the weight in the file; "uint8" stores codes + 128 at zero point 128.
+        codebook: of clustered codes, numbers an entry (1, 2 or 4) and output channels that share a book, 0 where all
+            layers with such entries share one. The entries themselves can be read off the codes.
     """
 
     axis = 0
@@ -55,9 +58,17 @@ class _Coded(nn.Module):
     weight_scale: Tensor
 
     def __init__(
-        self, codes: Tensor, weight_scale: Tensor, bias: Tensor | None, storage: Literal["uint8", "int8"]
+        self,
+        codes: Tensor,
+        weight_scale: Tensor,
+        bias: Tensor | None,
+        storage: Literal["uint8", "int8"],
+        codebook: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        if codebook is not None and (codebook[0] not in (1, 2, 4) or codebook[1] < 0):
+            raise ModelError(f"a codebook has entries of 1, 2 or 4 numbers for 0 or more channels, got {codebook}")
+        self.codebook = codebook
         self.storage: Literal["uint8", "int8"] = storage
         self.register_buffer("codes", codes.detach().clone().to(torch.int8))
         self.register_buffer("weight_scale", weight_scale.detach().clone().float())
@@ -82,8 +93,9 @@ class QuantizedConv2d(_Coded):
         padding: tuple[int, int] = (0, 0),
         dilation: tuple[int, int] = (1, 1),
         groups: int = 1,
+        codebook: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(codes, weight_scale, bias, storage)
+        super().__init__(codes, weight_scale, bias, storage, codebook)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     @classmethod
@@ -111,8 +123,9 @@ class QuantizedConvTranspose2d(_Coded):
         output_padding: tuple[int, int] = (0, 0),
         dilation: tuple[int, int] = (1, 1),
         groups: int = 1,
+        codebook: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(codes, weight_scale, bias, storage)
+        super().__init__(codes, weight_scale, bias, storage, codebook)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.output_padding = output_padding
 

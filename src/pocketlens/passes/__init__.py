@@ -16,6 +16,7 @@ PASSES: dict[str, str] = {
     "MatchMoments": "pocketlens.passes.match_moments",
     "RoundAdaptively": "pocketlens.passes.round_adaptively",
     "ClusterWeights": "pocketlens.passes.cluster_weights",
+    "TieLayers": "pocketlens.passes.tie_layers",
     "RoundForRate": "pocketlens.passes.round_for_rate",
     "KeepFloat": "pocketlens.passes.keep_float",
     "PruneChannels": "pocketlens.passes.prune_channels",

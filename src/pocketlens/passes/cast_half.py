@@ -12,6 +12,10 @@ from pocketlens.models.canonical import clone
 from pocketlens.ops.half import Cast
 from pocketlens.types import Context, Fact, Model, PassResult, Record, with_facts
 
+_UNTIED = (
+    "tied layers are stored one by one, since folding scaled each by itself; without FoldBatchNorm they are stored once"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CastHalf:
@@ -43,14 +47,19 @@ class CastHalf:
         lost = _underflow(graph)
         graph.half()
         _cast_ends(graph)
+        untied = {"tied", "folded"} <= model.facts
         record = Record(
             name="CastHalf",
             config={},
             summary={"largest_value": largest, "underflow_fraction": lost},
-            notes=("runs no faster on a CPU without 16-bit arithmetic; the download halves",),
+            notes=(
+                "runs no faster on a CPU without 16-bit arithmetic; the download halves",
+                *((_UNTIED,) if untied else ()),
+            ),
             seconds=time.perf_counter() - start,
         )
-        return PassResult(Model(graph=graph, spec=model.spec, facts=with_facts(model, add=self.establishes)), record)
+        facts = with_facts(model, add=self.establishes, drop=("tied",) if untied else ())
+        return PassResult(Model(graph=graph, spec=model.spec, facts=facts), record)
 
 
 def _underflow(graph: nn.Module) -> float:

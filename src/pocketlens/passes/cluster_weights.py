@@ -1,19 +1,20 @@
 """ClusterWeights: weights share a few values, which a bundle stores as a codebook and indices."""
 
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from pocketlens.errors import ConfigError, ModelError
-from pocketlens.models.canonical import clone
+from pocketlens.errors import ConfigError, DataError, ModelError
+from pocketlens.models.clusterings import Clusterings, Share, Sharing, code_importance
 from pocketlens.models.frontier import QuantizedLayer
-from pocketlens.models.importance import along, input_energy
-from pocketlens.models.integer_layers import quantized_layers
-from pocketlens.ops.clustering import INITIALISATIONS, Initialisation, cluster_codes
+from pocketlens.models.importance import input_energy
+from pocketlens.models.integer_layers import quantized_layers, with_layers
+from pocketlens.ops.clustering import INITIALISATIONS, Initialisation
 from pocketlens.ops.rate import entropy_bytes
 from pocketlens.types import Context, Fact, Json, Model, PassResult, Record, with_facts
 
@@ -27,8 +28,13 @@ class ClusterWeights:
     Numbers are clustered exactly (there are at most 255 distinct codes); short vectors by Lloyd's iterations
     (Stock et al. 2020, arXiv:1907.05686). Zeros stay zeros, so that what was pruned stays so.
 
+    MatchMoments behind it repairs each channel's scale; TuneQuantized trains the entries.
+
     Args:
-        clusters: entries of a codebook, 2 to 256.
+        clusters: entries of a codebook, 2 to 256; or
+        max_size_mb: a bound on the packed codes and scales in megabytes (10^6 bytes): each layer gets a number of
+            clusters from `choices`, so that the output suffers least. 0 has none.
+        choices: for `max_size_mb`: numbers of clusters, 2 to 256.
         vector: numbers an entry: 1, or 2 or 4 neighbours in a row of the weight. A layer whose rows they do not
             divide gets single numbers, the record names it.
         share: who shares a codebook: each "layer", groups of output "channels", or the whole "network".
@@ -36,12 +42,14 @@ class ClusterWeights:
         initialisation: of vectors: "linear", "density" or "kmeans++".
         weighted: weigh errors by what a layer reads on calibration images (the diagonal of its Hessian) and by each
             channel's scale, rather than all alike.
-        images: calibration images for that.
+        images: calibration images for that, and for the harm that `max_size_mb` weighs.
     """
 
     clusters: int = 16
+    max_size_mb: float = 0.0
+    choices: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     vector: Literal[1, 2, 4] = 1
-    share: Literal["layer", "channels", "network"] = "layer"
+    share: Share = "layer"
     channels: int = 64
     initialisation: Initialisation = "kmeans++"
     weighted: bool = True
@@ -62,81 +70,109 @@ class ClusterWeights:
         for name in ("channels", "images"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.max_size_mb < math.inf:
+            raise ConfigError(f"`max_size_mb` must be above 0, or 0 for no bound, got {self.max_size_mb}")
+        if not self.choices or any(not isinstance(k, int) or not 2 <= k <= 256 for k in self.choices):
+            raise ConfigError(f"`choices` must be whole numbers from 2 to 256, got {list(self.choices)}")
+        if self.max_size_mb and self.share == "network":
+            raise ConfigError(
+                '`max_size_mb` gives each layer its own number of clusters, but `share` = "network" gives all layers '
+                'one codebook; use "layer" or "channels", or set `clusters`'
+            )
 
     def __call__(self, model: Model, context: Context) -> PassResult:
         """Return the model with clustered codes."""
         start = time.perf_counter()
-        result = clone(model)
-        energy = input_energy(model, context, self.images) if self.weighted else {}
-        layers = quantized_layers(result.graph)
+        layers = quantized_layers(model.graph)
         if not layers:
             raise ModelError(f"no layer of {model.spec.name} holds integer weights; put QuantizeStatic before this")
-        before = {name: layer.codes for name, layer in layers.items()}
-        importance = {name: _importance(layer, energy.get(name)) for name, layer in layers.items()}
-        for group in self._groups(layers):
-            self._cluster(group, importance, context.seed)
-        odd = [name for name, layer in layers.items() if _vector(layer, self.vector) != self.vector]
-        rows = tuple(_row(name, layer, before[name], importance[name]) for name, layer in layers.items())
+        sharing = Sharing(
+            vector=self.vector,
+            share=self.share,
+            channels=self.channels,
+            initialisation=self.initialisation,
+            seed=context.seed,
+        )
+        self._check_zeros(model, layers, sharing)
+        energy = input_energy(model, context, self.images) if self.weighted else {}
+        importance = {name: code_importance(layer, energy.get(name)) for name, layer in layers.items()}
+        if self.max_size_mb:
+            result, chosen, summary = self._within(model, context, sharing, importance)
+        else:
+            result = with_layers(model, sharing.clustered(layers, importance, self.clusters))
+            chosen, summary = dict.fromkeys(layers, self.clusters), {}
+        made = quantized_layers(result.graph)
+        rows = tuple(_row(name, made[name], layers[name], importance[name], chosen[name]) for name in layers)
+        odd = [name for name, layer in layers.items() if sharing.vector_of(layer) != self.vector]
+        notes = [f"single numbers, as rows are odd: {', '.join(odd)}"] if odd else []
+        if self.max_size_mb and "measured_sqnr_db" not in summary:
+            notes.append(f"The bound leaves room for the most of `choices`, {max(self.choices)}, in every layer.")
         record = Record(
             name="ClusterWeights",
             config=asdict(self),
             summary={
                 "layers": len(rows),
-                "weights_bytes_before": sum(entropy_bytes(codes) for codes in before.values()),
+                "weights_bytes_before": sum(entropy_bytes(layer.codes) for layer in layers.values()),
                 "weights_bytes": sum(row["bytes"] for row in rows),
-            },
+            }
+            | summary,
             layers=rows,
-            notes=(f"single numbers, as rows are odd: {', '.join(odd)}",) if odd else (),
+            notes=tuple(notes),
             seconds=time.perf_counter() - start,
         )
-        facts = with_facts(model, add=self.establishes)
-        return PassResult(Model(graph=result.graph, spec=model.spec, facts=facts), record)
+        return PassResult(replace(result, facts=with_facts(model, add=self.establishes)), record)
 
-    def _groups(self, layers: dict[str, QuantizedLayer]) -> Iterator[list[tuple[str, QuantizedLayer, slice]]]:
-        """Layers, and rows of them, that share a codebook."""
-        if self.share == "network":
-            for vector in sorted({_vector(layer, self.vector) for layer in layers.values()}):
-                yield [(n, x, slice(None)) for n, x in layers.items() if _vector(x, self.vector) == vector]
+    def _within(
+        self, model: Model, context: Context, sharing: Sharing, importance: Mapping[str, Tensor]
+    ) -> tuple[Model, dict[str, int], Json]:
+        """The model within `max_size_mb`, the clusters of each layer, and figures of the choice."""
+        reference, images = context.unquantized, context.data.calibration
+        if reference is None:
+            raise ConfigError(
+                "ClusterWeights compares with the model before quantization for `max_size_mb`: run both in one Chain"
+            )
+        if images is None:
+            raise DataError("`max_size_mb` measures harm on calibration images, got none: pass --calibration DIR")
+        options = Clusterings(
+            model=model,
+            reference=reference,
+            sharing=sharing,
+            importance=importance,
+            choices=tuple(sorted(set(self.choices))),
+            decides=(self.weighted, self.images, context.seed, images.fingerprint()),
+        )
+        least = options.packed_bytes(options.smallest())
+        if least > self.max_size_mb * 1e6:
+            raise ConfigError(
+                f"`max_size_mb` must be at least {math.ceil(least / 1e3) / 1e3:g} for {model.spec.name}, which is "
+                f"{min(self.choices)} clusters in every layer, got {self.max_size_mb:g}; allow that, give `choices` a "
+                "smaller number, or prune the network first"
+            )
+        choice = options.best(
+            self.max_size_mb * 1e6, images, count=self.images, cache=context.cache, progress=context.progress
+        )
+        chosen = {row["layer"]: row["clusters"] for row in choice.rows}
+        return options.at(chosen), chosen, {"packed_bytes": choice.packed_bytes} | choice.figures
+
+    def _check_zeros(self, model: Model, layers: Mapping[str, QuantizedLayer], sharing: Sharing) -> None:
+        """Raise ConfigError where pruned weights would come back: an entry is kept at zero only as a whole."""
+        if "masked" not in model.facts:
             return
         for name, layer in layers.items():
-            rows = len(layer.codes)
-            step = self.channels if self.share == "channels" else rows
-            for first in range(0, rows, step):
-                yield [(name, layer, slice(first, first + step))]
-
-    def _cluster(
-        self, group: list[tuple[str, QuantizedLayer, slice]], importance: dict[str, Tensor], seed: int
-    ) -> None:
-        """Give the rows of a group their nearest codes of one codebook."""
-        vector = _vector(group[0][1], self.vector)
-        points = torch.cat([layer.codes[rows].reshape(-1, vector).float() for _, layer, rows in group])
-        weight = torch.cat([importance[name][rows].reshape(-1, vector) for name, _, rows in group])
-        clustered = cluster_codes(points, weight, self.clusters, self.initialisation, seed).to(torch.int8)
-        sizes = [layer.codes[rows].numel() // vector for _, layer, rows in group]
-        for (_, layer, rows), codes in zip(group, clustered.split(sizes), strict=True):
-            changed = layer.codes.clone()
-            changed[rows] = codes.reshape(changed[rows].shape)
-            layer.codes = changed
+            zero = layer.codes.reshape(-1, sharing.vector_of(layer)) == 0
+            if bool((zero.any(1) & ~zero.all(1)).any()):
+                raise ConfigError(
+                    f"`vector` = {self.vector} would fill single weights that were pruned, in {name}: use `vector` = 1"
+                )
 
 
-def _vector(layer: QuantizedLayer, wanted: int) -> int:
-    """How many numbers an entry of this layer has."""
-    return wanted if (layer.codes.numel() // len(layer.codes)) % wanted == 0 else 1
-
-
-def _importance(layer: QuantizedLayer, energy: Tensor | None) -> Tensor:
-    """What the squared error of each code weighs: the codes' shape."""
-    if energy is None:
-        return torch.ones(layer.codes.shape)
-    weight = energy * along(layer, layer.weight_scale).square()
-    return weight / weight.mean().clamp(min=1e-30)
-
-
-def _row(name: str, layer: QuantizedLayer, before: Tensor, importance: Tensor) -> Json:
-    noise = (importance * (layer.codes.float() - before.float()).square()).sum().clamp(min=1e-30)
-    signal = (importance * before.float().square()).sum().clamp(min=1e-30)
+def _row(name: str, layer: QuantizedLayer, before: QuantizedLayer, importance: Tensor, clusters: int) -> Json:
+    """What is recorded of a layer; the SQNR is of its weights, as they were weighed."""
+    noise = (importance * (layer.codes.float() - before.codes.float()).square()).sum().clamp(min=1e-30)
+    signal = (importance * before.codes.float().square()).sum().clamp(min=1e-30)
     return {
         "layer": name,
+        "clusters": clusters,
         "distinct": len(torch.unique(layer.codes)),
         "bytes": entropy_bytes(layer.codes),
         "sqnr_db": float(10 * torch.log10(signal / noise)),

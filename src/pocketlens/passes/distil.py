@@ -49,7 +49,7 @@ class Distil(TrainingPlan):
     attention_weight: float = 0.0
 
     requires: ClassVar[frozenset[Fact]] = frozenset()
-    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantized", "half", "clustered", "tied"})
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantized", "half", "clustered"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 

@@ -23,7 +23,7 @@ class Finetune(TrainingPlan):
     """
 
     requires: ClassVar[frozenset[Fact]] = frozenset()
-    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantized", "half", "clustered", "tied"})
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantized", "half", "clustered"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 

@@ -31,7 +31,7 @@ class KeepFloat:
     scheme: Scheme | Literal["auto"] = field(default="auto", metadata={"bind": "scheme"})
 
     requires: ClassVar[frozenset[Fact]] = frozenset({"quantized"})
-    forbids: ClassVar[frozenset[Fact]] = frozenset({"quantization_aware"})
+    forbids: ClassVar[frozenset[Fact]] = frozenset({"tied", "quantization_aware"})
     establishes: ClassVar[frozenset[Fact]] = frozenset()
     destroys: ClassVar[frozenset[Fact]] = frozenset()
 

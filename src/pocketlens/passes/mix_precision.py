@@ -9,9 +9,9 @@ from pocketlens.errors import ConfigError, DataError
 from pocketlens.models.cost import layer_costs
 from pocketlens.models.grids import drop_idle_grids, grids_by_operator
 from pocketlens.models.integer_layers import Ranges, float_layers, quantized_layers
-from pocketlens.models.sensitivity import noise_power, sensitivity, sqnr_db
+from pocketlens.models.sensitivity import noise_power, sensitivity
 from pocketlens.models.widths import Widths
-from pocketlens.ops.integer_programme import choose_options, choose_released
+from pocketlens.ops.integer_programme import choose_released
 from pocketlens.types import Context, Fact, ImageSet, Json, Model, PassResult, Record, Scheme
 
 DOWNLOAD_ONLY = (
@@ -115,28 +115,21 @@ class MixPrecision:
         self, widths: Widths, images: ImageSet, context: Context
     ) -> tuple[tuple[Json, ...], Json, tuple[str, ...]]:
         """Each layer's row, what the rows come to together, and what is to be said of them."""
-        narrowest, widest = ({name: bits[end] for name, bits in widths.allowed().items()} for end in (0, -1))
-        least, most = widths.packed_bytes(narrowest), widths.packed_bytes(widest)
+        least, most = (widths.packed_bytes(chosen) for chosen in (widths.smallest(), widths.largest()))
         weights = sum(leaf.codes.numel() for leaf in quantized_layers(widths.model.graph).values())
         limit = self.max_size_mb * 1e6 or self.max_bits_per_weight * weights / 8
         if least > limit:
             raise ConfigError(self._too_small(widths.model.spec.name, least, weights))
-        summary: Json = {"layers": len(widest), "weights": weights, "widest_bytes": most}
-        if most <= limit:
-            note = (
-                f"The bound leaves room for the widest of `bits`, {max(self.bits)}, in every layer: none was narrowed."
-            )
-            packed, rows, figures, notes = most, widths.sizes(widest), {}, (note,)
-        else:
-            costs = widths.costs(images, count=self.images, cache=context.cache, progress=context.progress)
-            rows = widths.within(limit, costs, choose_options)
-            chosen = {row["layer"]: row["bits"] for row in rows}
-            packed = widths.packed_bytes(chosen)
-            measured, _ = widths.harm(chosen, images, count=self.images, progress=context.progress)
-            harm = sum(row["harm"] for row in rows)
-            figures = {"predicted_sqnr_db": sqnr_db(harm), "measured_sqnr_db": measured}
-            notes = ()
-        return rows, summary | {"packed_bytes": packed, "bits_per_weight": 8 * packed / weights} | figures, notes
+        choice = widths.best(limit, images, count=self.images, cache=context.cache, progress=context.progress)
+        wide = f"The bound leaves room for the widest of `bits`, {max(self.bits)}, in every layer: none was narrowed."
+        summary: Json = {
+            "layers": len(choice.rows),
+            "weights": weights,
+            "widest_bytes": most,
+            "packed_bytes": choice.packed_bytes,
+            "bits_per_weight": 8 * choice.packed_bytes / weights,
+        }
+        return choice.rows, summary | choice.figures, () if choice.figures else (wide,)
 
     def _release(
         self, model: Model, reference: Model, images: ImageSet, context: Context, scheme: Scheme

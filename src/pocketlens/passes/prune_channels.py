@@ -48,7 +48,7 @@ class PruneChannels(ChannelSelection):
         self.check_layers(before)
         widths = {g.name: g.width for g in before}
         groups, doomed = before, {}
-        budget = count_macs(result)
+        budget = self.cost(result)
         for step in range(1, self.steps + 1):
             groups = channel_groups(result) if step > 1 else before
             doomed = self.doomed(result, groups, context, done=step / self.steps, budget=budget, widths=widths)
@@ -59,7 +59,7 @@ class PruneChannels(ChannelSelection):
             name="PruneChannels",
             config=asdict(self) | {"layers": dict(self.layers)},
             summary={
-                "macs_before": budget,
+                "macs_before": count_macs(model),
                 "macs_after": count_macs(result),
                 "parameters_before": count_parameters(model),
                 "parameters_after": count_parameters(result),
@@ -78,7 +78,7 @@ class PruneChannels(ChannelSelection):
         self, groups: tuple[ChannelGroup, ...], before: dict[str, int], after: dict[str, int]
     ) -> tuple[str, ...]:
         """A sentence where something was asked for and no channel left."""
-        asked = self.macs or self.ratio or any(self.layers.values())
+        asked = self.macs or self.parameters or self.ratio or any(self.layers.values())
         if not asked or before != after:
             return ()
         widest = max(g.width for g in groups if not g.locked)

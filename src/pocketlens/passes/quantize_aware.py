@@ -12,7 +12,8 @@ from pocketlens.models.batch_norm import fold_batch_norms
 from pocketlens.models.canonical import clone
 from pocketlens.models.grids import GridPlan
 from pocketlens.models.quantization_plan import Calibrated, QuantizationPlan
-from pocketlens.models.simulation import IntegerSimulation, StartingGrid, StartingWeight
+from pocketlens.models.simulation import IntegerSimulation, StartingGrid
+from pocketlens.models.starting_weights import LearnedWeight, StartingWeight
 from pocketlens.training.on_grids import GridTraining
 from pocketlens.types import Context, Fact, Model, PassResult, with_facts
 
@@ -93,12 +94,13 @@ class QuantizeAware(QuantizationPlan, GridTraining):
         for node in plan.layers:
             if str(node.target) not in layers:  # a module called twice has one set of weights
                 reach = self.reach(plan, node)
-                layers[str(node.target)] = StartingWeight(self.rounded(ready.graph, by_name[node.name], reach), reach)
+                layers[str(node.target)] = LearnedWeight(self.rounded(ready.graph, by_name[node.name], reach), reach)
         simulation = IntegerSimulation(
             layers=layers,
             points={output_of(p): StartingGrid(f"{p.name}_grid", found.grids[p]) for p in plan.points},
             shared={node.name: output_of(point) for node, point in plan.shared.items()},
             learned=self.step_sizes == "learned",
             freeze_batchnorm=self.freeze_batchnorm,
+            relative=self.relative,
         )
         return ready, simulation

@@ -11,7 +11,6 @@ from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError
 from pocketlens.models.canonical import clone
 from pocketlens.models.channels import channel_groups, require_open
-from pocketlens.models.cost import count_macs
 from pocketlens.models.selection import ChannelSelection
 from pocketlens.ops.groups import ChannelGroup
 from pocketlens.training.course import Course, lesson_of
@@ -58,7 +57,7 @@ class SparsifyChannels(ChannelSelection, TrainingPlan):
         require_open(model, groups)
         self.check_layers(groups)
         widths = {g.name: g.width for g in groups}
-        doomed = self.doomed(model, groups, context, done=1.0, budget=count_macs(model), widths=widths)
+        doomed = self.doomed(model, groups, context, done=1.0, budget=self.cost(model), widths=widths)
         images = teaching_images(context.data)
         objective, teachers = lesson_of(context, self.label_smoothing)
         constraint = GrowingPenalty(groups, doomed, self.strength)

@@ -16,7 +16,7 @@ from pocketlens.squeeze.plan import SqueezePlan
 from pocketlens.stages import StageStore
 from pocketlens.types import Context, Data, ImageSet, Json, Model, Pass, PassResult, Profile, Progress, Record, Silent
 
-_NUMERIC = frozenset({"folded", "quantized", "half", "clustered", "tied"})
+_NUMERIC = frozenset({"folded", "quantized", "half", "clustered"})
 """A pass that establishes one of these, or is bound to a scheme, starts the half of a recipe that belongs to it."""
 
 

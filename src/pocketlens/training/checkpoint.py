@@ -53,7 +53,8 @@ class CheckpointFolder:
 
         Raises: OutputError when it cannot be written; what was there stays.
         """
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        # Copies, since safetensors refuses what two names share, as layers do that have one codebook.
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
         state = json.dumps(checkpoint.state)
         metadata = {"key": self._key, "state": state, "digest": _digest(tensors, state)}
         last, before = (self.folder / name for name in _NAMES)

@@ -19,6 +19,7 @@ from pocketlens.errors import DataError, ModelError, OutputError
 from pocketlens.models import store
 from pocketlens.models.canonical import clone
 from pocketlens.models.taps import tapped
+from pocketlens.models.ties import held_ties
 from pocketlens.ops import masks
 from pocketlens.training.augment import source_for
 from pocketlens.training.average import Average
@@ -58,6 +59,7 @@ def train(model: Model, plan: TrainingPlan, course: Course) -> Trained:
 class _Run:
     def __init__(self, model: Model, plan: TrainingPlan, course: Course) -> None:
         self._model, self._plan, self._course = model, plan, course
+        self._constraints = (*course.constraints, *held_ties(model))
         self._images = teaching_images(course.data)
         self._device = torch.device(course.device)
         self._notes: list[str] = []
@@ -198,13 +200,13 @@ class _Run:
                 f"(it is {plan.learning_rate}), or set `clip`"
             )
         fabric.backward(loss)
-        for constraint in course.constraints:
+        for constraint in self._constraints:
             constraint.before_step(self._model.graph, done)
         if plan.clip:
             fabric.clip_gradients(student, optimizer, max_norm=plan.clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        for constraint in course.constraints:
+        for constraint in self._constraints:
             constraint.after_step(self._model.graph, done, self._share_of_a_step)
         truth = labels if answers is None or bool((labels >= 0).all()) else answers.argmax(dim=1)
         running.add(value, int((logits.detach().argmax(dim=1) == truth).sum()), len(labels))
@@ -357,7 +359,7 @@ class _Run:
             "model": store.digest(self._model),
             "plan": asdict(self._plan),
             "objective": str(course.objective),
-            "constraints": [str(c) for c in course.constraints],
+            "constraints": [str(c) for c in self._constraints],
             "teachers": [store.digest(t) for t in course.teachers],
             "taps": [[mine.node, theirs.node] for mine, theirs in course.taps],
             "data": [None if s is None else s.fingerprint() for s in sets],

@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from pocketlens.errors import ModelError
-from pocketlens.ops.learned_step import Steps
+from pocketlens.ops.learned_step import RoundedActivation
 from pocketlens.training.plan import TrainingPlan
 
 _SLOWEST = 0.1
@@ -27,7 +27,7 @@ def layers_in_order(graph: fx.GraphModule) -> list[str]:
     seen: dict[str, None] = {}
     for node in graph.graph.nodes:
         module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if module is not None and not isinstance(module, Steps) and any(True for _ in module.parameters()):
+        if module is not None and not isinstance(module, RoundedActivation) and any(True for _ in module.parameters()):
             seen[str(node.target)] = None
     return list(seen)
 

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from torch import Tensor
+
 from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.models.simulation import IntegerSimulation, finish
@@ -58,15 +60,15 @@ class GridTraining(TrainingPlan):
         super().__post_init__()
         if self.step_sizes not in ("learned", "fixed"):
             raise ConfigError(f"`step_sizes` must be learned or fixed, got {self.step_sizes!r}")
-        if self.step_sizes == "learned" and self.optimizer == "adamw":
-            raise ConfigError(
-                'AdamW moves every step size by the same amount, however small it is: use `optimizer` = "sgd", or '
-                '`step_sizes` = "fixed"'
-            )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"`temperature` must be above 0, got {self.temperature}")
         if not 0 <= self.labels_weight <= 1:
             raise ConfigError(f"`labels_weight` must lie in [0, 1], got {self.labels_weight}")
+
+    @property
+    def relative(self) -> bool:
+        """Adam moves every parameter by the same amount, however small it is: steps are counted in their own size."""
+        return self.optimizer == "adamw"
 
     def check_lesson(self, model: Model, context: Context) -> None:
         """Raise ModelError or DataError when the teachers, or the images, are not for this lesson."""
@@ -76,6 +78,11 @@ class GridTraining(TrainingPlan):
             raise DataError(
                 f"`labels_weight` is {self.labels_weight}, but {images.name} has no labels; set it to 0, or give labels"
             )
+
+    def _masks(self, model: Model, simulation: IntegerSimulation) -> dict[str, Tensor]:
+        if "masked" not in model.facts:
+            return {}
+        return {name: mask for name, mask in zeros_of(model.graph).items() if name not in simulation.bound}
 
     def learn(self, model: Model, simulation: IntegerSimulation, context: Context) -> Learned:
         """Train `model`, which is in float, while it computes as `simulation` says."""
@@ -88,13 +95,13 @@ class GridTraining(TrainingPlan):
             objective,
             teachers=context.teachers or (context.original,),
             simulation=simulation,
-            masks=zeros_of(model.graph) if "masked" in model.facts else {},
+            masks=self._masks(model, simulation),
         )
         plain = TrainingPlan(**{item.name: getattr(self, item.name) for item in fields(TrainingPlan)})
         trained = train(model, plain, course)
         graph = trained.model.graph
         moved = simulation.moved(graph)
-        kept = finish(graph)
+        kept = finish(graph, keep=simulation.bound)
         rows = simulation.rows(graph, moved)
         record = training_record(
             plain, trained, len(teaching_images(context.data)), seconds=time.perf_counter() - start
