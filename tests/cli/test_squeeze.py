@@ -29,9 +29,10 @@ KEYS = {
     "graphs",
     "preferred",
     "confidence",
+    "contents",
     "embedding",
 }
-FIGURES = {"size_bytes", "top1", "top5", "latency_ms", "peak_memory_bytes", "agreement", "sqnr_db", "kl"}
+FIGURES = {"size_bytes", "disk_bytes", "top1", "top5", "latency_ms", "peak_memory_bytes", "agreement", "sqnr_db", "kl"}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,8 @@ def test_json_holds_every_promised_figure(squeezed: tuple[Path, dict, str]) -> N
     assert low <= result["result"]["top1_change"] <= high
     assert result["result"]["size_bytes"] == (folder / "tiny.lens").stat().st_size
     assert result["result"]["agreement"] >= 0.9
+    assert sum(result["contents"].values()) == result["result"]["size_bytes"]
+    assert result["contents"]["graphs"] > 0
     assert result["verdict"]["outcome"] in ("paid", "did not pay", "no difference")
 
 
@@ -92,6 +95,10 @@ def test_the_report_is_one_offline_file(squeezed: tuple[Path, dict, str]) -> Non
 def test_people_read_stderr_when_json_takes_stdout(squeezed: tuple[Path, dict, str]) -> None:
     assert "QuantizeStatic" in squeezed[2]
     assert "bundle tiny.lens" in squeezed[2]
+    heads = " ".join(squeezed[2].split())
+    assert "on in vs same" in heads  # columns have heads of two lines
+    assert "after download disk memory MACs fp32 answer top-1" in heads
+    assert "download: weights " in squeezed[2]
 
 
 def test_confidence_and_embedding_are_told_and_shipped(squeezed: tuple[Path, dict, str]) -> None:
@@ -130,11 +137,21 @@ def test_the_bundle_is_recognised_inspected_benched_and_exported(
     photo = next((photos / "cat").iterdir())
     answer = json.loads(cli("recognize", bundle, photo, "--json").stdout)
     assert answer["images"][0]["answers"][0]["label"] in SPEC.labels
-    assert json.loads(cli("inspect", bundle, "--json").stdout)["spec"]["name"] == "tiny"
+    inspected = cli("inspect", bundle, "--json")
+    assert json.loads(inspected.stdout)["spec"]["name"] == "tiny"
+    assert inspected.stderr.count("on disk ") == inspected.stderr.count(", in memory ") + 1 == 3  # and a column
+    assert "tiny  download 0.0" in inspected.stderr
     raced = cli(
         "bench", f"{bundle}:int8", f"{bundle}:float", "--test", photos, "--threads", "1", "--rounds", "3", "--json"
     )
-    assert set(json.loads(raced.stdout)["models"]) == {f"{bundle}:int8", f"{bundle}:float"}
+    models = json.loads(raced.stdout)["models"]
+    assert set(models) == {f"{bundle}:int8", f"{bundle}:float"}
+    for model in models.values():
+        assert model["size_bytes"] == bundle.stat().st_size  # the first one, too
+        assert model["disk_bytes"] != model["size_bytes"]
+    assert (
+        raced.stderr.count(" download ") == raced.stderr.count(", on disk ") == raced.stderr.count(", in memory ") == 2
+    )
     done = cli("export", bundle, "--format", "onnx", "--graph", "int8", "--out", "tiny.onnx", "--json")
     assert json.loads(done.stdout)["size_bytes"] == (tmp_path / "tiny.onnx").stat().st_size
     snippet = subprocess.run(
@@ -319,3 +336,31 @@ def test_a_teacher_of_other_classes_is_refused_before_training(
     assert "must know the student's 4 classes" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "a.lens").exists()
+
+
+def test_the_smallest_download_without_labels(cli: Cli, stored: Path, photos: Path, tmp_path: Path) -> None:
+    """The recipe `small` as it ships, but for a network whose layers are no wider than a vector and one epoch."""
+    import shutil
+
+    import pocketlens
+
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for photo in sorted(photos.rglob("*.png")):
+        shutil.copy(photo, flat / f"{photo.parent.name}{photo.name}")
+    text = (Path(pocketlens.__file__).parent / "recipes" / "small.toml").read_text()
+    text = text.replace("epochs = 20", "epochs = 1").replace("batch_size = 32", "batch_size = 8")
+    (tmp_path / "small.toml").write_text(text.replace("steps = 2", "steps = 2\nmultiple = 1"))
+    arguments = ("squeeze", stored, "--recipe", "small.toml", "--calibration", flat, "--test", flat)
+    done = cli(*arguments, "--threads", "1", "--out", "s.lens", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert "top1_change" not in result["result"]
+    stages = {stage["record"]["name"]: stage for stage in result["stages"]}
+    before, after = (stages[name]["measurement"] for name in ("QuantizeStatic", "RoundForRate"))
+    assert after["size_bytes"] < before["size_bytes"]
+    assert after["disk_bytes"] == pytest.approx(before["disk_bytes"], rel=0.01)
+    assert stages["PruneChannels"]["record"]["summary"]["parameters_after"] <= 0.6 * result["baseline"]["parameters"]
+    page = (tmp_path / "s.html").read_text("utf-8")
+    assert 'id="bytes"' in page
+    assert "6. MatchMoments" in page

@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Cli, one_line
 
+from pocketlens.passes.fold_batch_norm import FoldBatchNorm
+from pocketlens.passes.quantize_static import QuantizeStatic
+from pocketlens.squeeze import output
+from pocketlens.squeeze.graphs import lower_graphs
+from pocketlens.targets import load_target
+from pocketlens.targets.onnxruntime.schemes import SCHEMES
+from pocketlens.types import Context, Model
+
 
 def test_devices_names_the_scheme_that_the_probe_chose(cli: Cli) -> None:
     profile = json.loads(cli("devices", "--json").stdout)
@@ -21,6 +29,21 @@ def test_inspect_counts_what_is_in_a_model(cli: Cli, stored: Path) -> None:
     # 3*8*9 + 8*16 + 16*9 + 16*8 weights, 2 * (8 + 16 + 16 + 8) of batch norms, 8*4 + 4 of the classifier
     assert found["parameters"] == 216 + 128 + 144 + 128 + 96 + 36
     assert "classifier" in cli("inspect", stored, "--layers").stdout
+
+
+def test_inspect_says_where_the_bytes_of_a_bundle_are(cli: Cli, tiny: Model, context: Context, tmp_path: Path) -> None:
+    step = QuantizeStatic(scheme=SCHEMES["u8u8"], activations="minmax")
+    model = step(FoldBatchNorm()(tiny, context).model, context).model
+    graphs = lower_graphs(model, load_target("onnxruntime"), tmp_path / "graphs")
+    size = output.write(
+        tmp_path / "tiny.lens", graphs, measurements=[{}, {}], preferred="int8", recipe={}, baseline={}, profile={},
+        force=False,
+    )  # fmt: skip
+    told = json.loads(cli("inspect", "tiny.lens", "--json").stdout)
+    stored = {part["name"]: part["stored_bytes"] for part in told["parts"]}
+    assert sum(stored.values()) == told["size_bytes"] == size
+    assert {"weight codes", "graphs/int8.onnx", "graphs/float.onnx", "manifest.json"} <= set(stored)
+    assert "weight codes" in cli("inspect", "tiny.lens").stdout
 
 
 @pytest.mark.parametrize(

@@ -352,3 +352,23 @@ def unlabelled(lite0: ReportData) -> ReportData:
         data={},
         seconds={},
     )
+
+
+def of(size_mb: float, disk_mb: float) -> Measurement:
+    """A stage of so many megabytes to fetch and on disk."""
+    made = measurement("x", round(size_mb * 1e6), {1: 5.0}, {1: (1.0, 0.99, 1.01)}, fidelity(0.98, 24.0, 0.0, 0.01))
+    return replace(made, disk_bytes=round(disk_mb * 1e6))
+
+
+@pytest.fixture(scope="session")
+def packed(lite0: ReportData) -> ReportData:
+    """10 MB -> 5 by integers -> 4 by packing -> 4.2 with what else a bundle holds."""
+    stages = (
+        Stage(record=Record(name="QuantizeStatic", config={}), measurement=of(5.0, 5.5)),
+        Stage(record=Record(name="KeepFloat", config={})),
+        Stage(record=Record(name="RoundForRate", config={}), measurement=of(4.0, 5.5)),
+    )
+    graphs = tuple(replace(graph, size_bytes=4_200_000) for graph in lite0.graphs)
+    baseline = replace(lite0.baseline, size_bytes=10_000_000, disk_bytes=10_000_000)
+    contents = {"weights": 3_360_000, "scales and biases": 420_000, "graphs": 0, "manifest": 420_000}
+    return replace(lite0, baseline=baseline, stages=stages, graphs=graphs, contents=contents)

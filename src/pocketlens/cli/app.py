@@ -37,7 +37,7 @@ def app(
     chosen = [*(bundles or []), *([_demo_bundle(console)] if demo else [])]
     site = write_site(out, bundles=chosen, galleries=gallery or [], title=title, force=force)
     for entry in (*site.catalog["models"], *site.catalog["galleries"]):
-        console.say(f"  {entry['path']}  {entry['size'] / 1e6:.2f} MB")
+        console.say(f"  {entry['path']}  download {entry['size'] / 1e6:.2f} MB")
     console.say(
         f"site {site.folder}   a first visit downloads {site.first_visit_bytes / 1e6:.1f} MB"
         f"\nnext: pocketlens serve {site.folder}          (add --lan for phones in the same network)"

@@ -29,6 +29,7 @@ def bench(
 ) -> None:
     """Race models against the first one, interleaved, each in its own process, and compare their answers with it."""
     import tempfile
+    from dataclasses import replace
 
     from pocketlens.cli import inputs
     from pocketlens.cli.console import Console
@@ -52,10 +53,12 @@ def bench(
         images = splits.load(test, first.spec.class_ids, first.spec.labels)
         plan = MeasurePlan(threads=counts, rounds=rounds)
         measured = measure(first, entrants[1:], target=targets[0], images=images, plan=plan, progress=console.progress)
+    if entrants[0].download_bytes is not None:
+        measured = (replace(measured[0], size_bytes=entrants[0].download_bytes), *measured[1:])
     for m in measured:
         console.say(
-            f"[bold]{m.name}[/]  {m.size_bytes / 1e6:.2f} MB, peak memory {m.peak_memory_bytes / 1e6:.0f} MB, "
-            f"{m.conditions['runtime']}"
+            f"[bold]{m.name}[/]  download {m.size_bytes / 1e6:.2f} MB, on disk {m.disk_bytes / 1e6:.2f} MB, "
+            f"in memory {m.peak_memory_bytes / 1e6:.0f} MB; {m.conditions['runtime']}"
         )
         for count, spread in m.latency_ms.items():
             against = "" if m is measured[0] else f"   {latency_clause(m.speedup[count])}"

@@ -41,7 +41,7 @@ def export(
         force=force,
         progress=console.progress,
     )
-    console.say(f"{written.files[0]}  {written.size_bytes / 1e6:.2f} MB, graph {written.graph}")
+    console.say(f"{written.files[0]}  {written.size_bytes / 1e6:.2f} MB on disk, graph {written.graph}")
     for path in (*written.files[1:], *written.snippets.values()):
         console.say(str(path))
     console.finish(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pocketlens.cli.console import Console
     from pocketlens.squeeze.plan import Squeezed
+    from pocketlens.types import Measurement
 
 
 def squeeze(
@@ -22,8 +23,8 @@ def squeeze(
     recipe: Annotated[
         str,
         typer.Option(
-            help="A shipped recipe (int8, half, fast, tiny-student), int8-best (adds remedies until the file is true "
-            "enough), or a TOML file."
+            help="A shipped recipe (int8, half, small, fast, tiny-student), int8-best (adds remedies until the file is "
+            "true enough), or a TOML file."
         ),
     ] = "int8",
     out: Annotated[
@@ -116,24 +117,17 @@ def squeeze(
 
 def _stages(result: "Squeezed") -> "Table":
     """What each pass did to size, work and accuracy, on validation images."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("after", "download", "MACs", "vs fp32", "same answer", "top-1", ""):
-        table.add_column(column, justify="left" if column in ("after", "") else "right")
-    for stage in result.stages:
-        m = stage.measurement
-        if m is None:
-            continue
+    measured = [(s, s.measurement) for s in result.stages if s.measurement is not None]
+    table = _table("after", "download", "on\ndisk", "in\nmemory", "MACs", "vs\nfp32", "same\nanswer", "top-1")
+    for stage, m in measured:
         top1 = m.fidelity.get("top1")
         table.add_row(
             stage.record.name,
-            f"{m.size_bytes / 1e6:.2f} MB",
+            *_sizes(m),
             f"{m.macs / 1e6:.0f} M",
             f"{next(iter(m.speedup.values())).estimate:.2f}x" if m.speedup else "-",
             f"{m.fidelity['agreement']:.1%}",
             "-" if top1 is None else f"{top1:.1%}",
-            stage.verdict.outcome if stage.verdict else "",
         )
     return table
 
@@ -141,35 +135,51 @@ def _stages(result: "Squeezed") -> "Table":
 def _show(console: "Console", result: "Squeezed") -> None:
     """The figures as a table, the verdict as a sentence, and where the files are."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "download", "latency", "vs fp32", "same answer", "SQNR", "top-1", "peak memory"):
-        table.add_column(column, justify="left" if not column else "right")
+    heads = ("", "download", "on\ndisk", "in\nmemory", "latency", "vs\nfp32", "same\nanswer", "SQNR", "top-1")
+    table = _table(*heads)
     for m in (result.baseline, *result.graphs):
         spread, ratio = next(iter(m.latency_ms.values()), None), next(iter(m.speedup.values()), None)
-        best = "[bold]" if m.name == result.preferred else ""
         top1 = m.fidelity.get("top1")
         first = m is result.baseline
         table.add_row(
-            f"{best}{m.name}",
-            f"{best}{m.size_bytes / 1e6:.2f} MB",
-            f"{best}{spread.median:.2f} ms" if spread else "-",
-            "" if first else f"{best}{ratio.estimate:.2f}x" if ratio else "-",
-            "" if first else f"{best}{m.fidelity['agreement']:.1%}",
-            "" if first else f"{best}{m.fidelity['sqnr_db']:.1f} dB",
-            "-" if top1 is None else f"{best}{top1:.1%}",
-            f"{best}{m.peak_memory_bytes / 1e6:.0f} MB" if m.peak_memory_bytes else "-",
+            m.name,
+            *_sizes(m),
+            f"{spread.median:.2f} ms" if spread else "-",
+            "" if first else f"{ratio.estimate:.2f}x" if ratio else "-",
+            "" if first else f"{m.fidelity['agreement']:.1%}",
+            "" if first else f"{m.fidelity['sqnr_db']:.1f} dB",
+            "-" if top1 is None else f"{top1:.1%}",
+            style="bold" if m.name == result.preferred else "",
         )
     console.say("", table, "", _stages(result), "")
     for stage in result.stages:
         if stage.verdict:
             console.say(f"  {stage.verdict.outcome:>13}  {stage.verdict.sentence}")
     console.say("", result.verdict.sentence)
+    console.say(
+        f"download: {', '.join(f'{name} {size / 1e3:.0f} kB' for name, size in result.contents.items() if size)}"
+    )
     if made_for := result.made_for:
         console.say(escape(f"made for {made_for['device']}: {made_for['proof']}; {made_for['speed']}"))
     console.say(_calibration(result))
     console.say(f"bundle {result.bundle}   report {result.report}   ({result.seconds['total']:.0f} s)")
+
+
+def _table(*heads: str) -> "Table":
+    """Names to the left, figures to the right; heads of two lines leave room for all on 80 columns."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    return table
+
+
+def _sizes(m: "Measurement") -> tuple[str, str, str]:
+    """Download, on disk, in memory."""
+    memory = f"{m.peak_memory_bytes / 1e6:.0f} MB" if m.peak_memory_bytes else "-"
+    return f"{m.size_bytes / 1e6:.2f} MB", f"{m.disk_bytes / 1e6:.2f} MB", memory
 
 
 def _calibration(result: "Squeezed") -> str:

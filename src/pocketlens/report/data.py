@@ -76,6 +76,7 @@ class ReportData:
         layer_times: graph name -> {"layer", "operator", "latency_ms", "share"} an operator, slowest first.
         layer_errors: {"layer", "kind", "sqnr_db", ...} a layer, in graph order.
         sensitivity: {"layer", "part", "sqnr_db", "kl"} for each quantizer alone, the most harmful first.
+        contents: part of the bundle -> its bytes in the download; together they are the whole file.
         photos: a few images with answers.
         recipe: the bound recipe as TOML.
         data: split -> {"name", "n", "labelled", "skipped": {key: reason}}.
@@ -98,6 +99,7 @@ class ReportData:
     layer_times: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     layer_errors: tuple[Json, ...] = ()
     sensitivity: tuple[Json, ...] = ()
+    contents: Mapping[str, int] = field(default_factory=dict)
     photos: tuple[Photo, ...] = ()
     recipe: str = ""
     data: Json = field(default_factory=dict)

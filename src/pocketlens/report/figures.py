@@ -12,7 +12,7 @@ NOT_MEASURED = "not measured"
 _FIXED = "\u00a0"
 """A space where no line may break: between a number and its unit."""
 
-_MINUS = "\u2212"
+MINUS = "\u2212"
 """A true minus sign is as wide as a plus, so columns line up."""
 
 
@@ -88,12 +88,12 @@ def decibels(value: Any) -> str:
         return NOT_MEASURED
     if abs(value) >= DB_LIMIT:
         return "identical" if value > 0 else "no finite output"
-    return f"{value:.1f} dB".replace("-", _MINUS)
+    return f"{value:.1f} dB".replace("-", MINUS)
 
 
 def scientific(value: Any) -> str:
     """Small numbers such as KL divergences: 0.00312 -> "0.0031"."""
-    return f"{value:.2g}".replace("-", _MINUS) if known(value) else NOT_MEASURED
+    return f"{value:.2g}".replace("-", MINUS) if known(value) else NOT_MEASURED
 
 
 def count(value: Any) -> str:
@@ -134,8 +134,9 @@ def ratio_range(speedup: Interval | None) -> str:
 def prose(clause: str) -> str:
     """A verdict's plain-text clause with proper arrows, minus signs and multiplication signs."""
     clause = clause.replace(" -> ", f"{_FIXED}→{_FIXED}")
+    clause = clause.replace("SQNR ", f"SQNR{_FIXED}")
     clause = re.sub(r"(?<=\d) (?=(?:MB|kB|ms|pt|dB)\b)", _FIXED, clause)
-    clause = re.sub(r"(?<![\w.])-(?=\d)", _MINUS, clause)
+    clause = re.sub(r"(?<![\w.])-(?=\d)", MINUS, clause)
     return re.sub(r"(?<=\d)x\b", "×", clause)
 
 
@@ -151,7 +152,7 @@ def value(item: Any) -> str:
     if isinstance(item, bool):
         return "yes" if item else "no"
     if isinstance(item, float):
-        return f"{item:.4g}".replace("-", _MINUS) if math.isfinite(item) else NOT_MEASURED
+        return f"{item:.4g}".replace("-", MINUS) if math.isfinite(item) else NOT_MEASURED
     if isinstance(item, int):
         return count(item)
     if isinstance(item, list | tuple):
@@ -168,4 +169,4 @@ def _three_digits(number: float) -> str:
 
 def _signed(number: float) -> str:
     text = f"{number:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", _MINUS)
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)

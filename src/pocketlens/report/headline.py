@@ -5,13 +5,10 @@ from typing import Literal
 
 from pocketlens.report import figures
 from pocketlens.report.data import ReportData
-from pocketlens.types import Interval, Measurement
+from pocketlens.types import SIZE_NOISE, Interval, Measurement
 
 Tone = Literal["better", "worse", "same", "unknown"]
 """What a figure means for the reader; drawn as colour, always beside the word."""
-
-_SAME_SIZE = 0.01
-"""Sizes within 1% are the same, as in `verdict`."""
 
 _SEEN_AGREEMENT = 0.95
 """Below this share of same answers a reader should see a warning, as in `verdict`."""
@@ -89,7 +86,7 @@ def _size_words(before: Measurement, after: Measurement) -> str:
     if not (figures.present(before.size_bytes) and figures.present(after.size_bytes)):
         return "of unmeasured size rather"
     change = before.size_bytes / after.size_bytes
-    if abs(change - 1) <= _SAME_SIZE:
+    if abs(change - 1) <= SIZE_NOISE:
         return "no smaller"
     return f"{figures.factor(change)} smaller" if change > 1 else f"{figures.factor(1 / change)} larger"
 
@@ -108,7 +105,7 @@ def _speedup(measurement: Measurement, threads: int | None) -> Interval | None:
 def _size(data: ReportData) -> Headline:
     before, after = data.baseline.size_bytes, data.result.size_bytes
     detail = f"{figures.megabytes(before)} → {figures.megabytes(after)}"
-    conditions = "what a user downloads"
+    conditions = "; ".join(["what a user fetches", *_other_sizes(data)])
     if not (figures.present(before) and figures.present(after)):
         return Headline(
             label="Download",
@@ -125,6 +122,20 @@ def _size(data: ReportData) -> Headline:
         figure, unit = words.split(" ")
         tone = "better" if unit == "smaller" else "worse"
     return Headline(label="Download", figure=figure, unit=unit, tone=tone, detail=detail, conditions=conditions)
+
+
+def _other_sizes(data: ReportData) -> list[str]:
+    """On disk and in memory, before and after; what was not measured is left out."""
+    before, after = data.baseline, data.result
+    sizes = {
+        "on disk": (before.disk_bytes, after.disk_bytes),
+        "in memory": (before.peak_memory_bytes, after.peak_memory_bytes),
+    }
+    return [
+        f"{name} {figures.megabytes(first)} → {figures.megabytes(last)}"
+        for name, (first, last) in sizes.items()
+        if figures.present(last)
+    ]
 
 
 def _latency(data: ReportData) -> Headline:

@@ -10,6 +10,8 @@ from pocketlens.report import figures, headline, plots, tables, tuning
 from pocketlens.report.data import ReportData
 from pocketlens.report.precision import precision_plots
 from pocketlens.report.sensitivity import sensitivity_plot
+from pocketlens.report.steps import parts
+from pocketlens.report.waterfall import waterfall
 from pocketlens.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def render(data: ReportData) -> str:
             sentence=headline.sentence(data),
             measured=tables.measured(data),
             size_bars={f: tables.size_bars(data, f) for f in ("size_bytes", "disk_bytes", "peak_memory_bytes")},
+            waterfalls=(("wide", waterfall(data, 960)), ("narrow", waterfall(data, 360))),
+            parts=parts(data),
             latency_rows=tables.latency_rows(data),
             layer_times=tables.layer_times(data),
             splits=tables.splits(data),

@@ -12,8 +12,13 @@ from pocketlens.targets.timing import ratio
 from pocketlens.types import Artifact, Data, Interval, Measurement, Model, Progress, Record
 from pocketlens.verdict import judge
 
-CORRECTIVE = frozenset({"CorrectBias", "MatchMoments", "Finetune", "Distil"})
+CORRECTIVE = frozenset(
+    {"CorrectBias", "MatchMoments", "RoundAdaptively", "KeepFloat", "Finetune", "Distil", "TuneQuantized"}
+)
 """Passes that are there to win fidelity back."""
+
+PACKING = frozenset({"RoundForRate", "ClusterWeights", "TieLayers", "MixPrecision"})
+"""Passes that are there for fewer bytes to fetch: they leave memory and speed as they were."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +101,8 @@ def measure_stages(
     stages = []
     for snapshot, before, after in zip(snapshots, measured, measured[1:], strict=False):
         speedup = between(before, after, plan.timed[0]) if plan.timed else None
-        verdict = judge(
-            snapshot.record.name, before, after, speedup=speedup, corrects=snapshot.record.name in CORRECTIVE
-        )
+        name = snapshot.record.name
+        verdict = judge(name, before, after, speedup=speedup, corrects=name in CORRECTIVE, packs=name in PACKING)
         stages.append(Stage(record=snapshot.record, measurement=after, verdict=verdict))
     return tuple(stages)
 

@@ -86,6 +86,7 @@ class Squeezed:
         recipe: bound.
         profile: of the device.
         confidence: how the preferred graph's logits become confidences.
+        contents: part of the bundle -> its bytes in the download; together they are the whole file.
         embedding: lengths of a graph's embedding and of the vector that the bundle makes of it; None without one.
         seconds: {"total", "passes", "lower", "measure" ...}.
         made_for: the device that is elsewhere, see `elsewhere.account`; None when the files are for this one.
@@ -102,6 +103,7 @@ class Squeezed:
     recipe: recipes.Chain
     profile: Profile
     confidence: Confidence
+    contents: dict[str, int]
     embedding: tuple[int, int] | None
     seconds: dict[str, float]
     made_for: Json | None = None
@@ -132,6 +134,7 @@ class Squeezed:
             "made_for": self.made_for,
             "confidence": self.confidence.to_json(),
             "embedding": self.embedding and dict(zip(("features", "dimensions"), self.embedding, strict=True)),
+            "contents": self.contents,
             "bundle": str(self.bundle),
             "report": str(self.report),
             "seconds": self.seconds["total"],

@@ -17,6 +17,7 @@ from pocketlens.report import html
 from pocketlens.report.data import ReportData
 from pocketlens.squeeze import output
 from pocketlens.squeeze.confidence import fit_confidence
+from pocketlens.squeeze.contents import contents
 from pocketlens.squeeze.diagnosis import Diagnosis, diagnose
 from pocketlens.squeeze.elsewhere import account
 from pocketlens.squeeze.embedding import fit_whitening
@@ -130,6 +131,7 @@ def run(
             recipe=recipe,
             profile=profile,
             confidence=confidence,
+            contents=contents(plan.out),
             embedding=None if whitening is None else (whitening.features, whitening.dimensions),
             seconds=clock.total(),
             made_for=made_for,
@@ -180,6 +182,7 @@ def _report(
         layer_times=times,
         layer_errors=diagnosis.errors,
         sensitivity=diagnosis.harms,
+        contents=squeezed.contents,
         photos=photos,
         recipe=recipes.to_toml(squeezed.recipe),
         data=output.splits_json(data),

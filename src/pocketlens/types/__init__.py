@@ -6,6 +6,7 @@ Fractions lie in [0, 1]; units are suffixes (`latency_ms`, `size_bytes`); images
 from pocketlens.types.images import Batch, Data, ImageSet, Preprocessing
 from pocketlens.types.json import Json
 from pocketlens.types.measurement import (
+    SIZE_NOISE,
     Interval,
     Measurement,
     Meter,
@@ -13,6 +14,7 @@ from pocketlens.types.measurement import (
     Spread,
     Task,
     Verdict,
+    saves_download_only,
     with_facts,
 )
 from pocketlens.types.models import Fact, Model, ModelSpec
@@ -21,6 +23,7 @@ from pocketlens.types.passes import Context, Pass, PassResult, Progress, Record,
 from pocketlens.types.targets import Artifact, Profile, RacePlan, Target, Timing
 
 __all__ = [
+    "SIZE_NOISE",
     "Artifact",
     "Batch",
     "Context",
@@ -49,5 +52,6 @@ __all__ = [
     "Task",
     "Timing",
     "Verdict",
+    "saves_download_only",
     "with_facts",
 ]

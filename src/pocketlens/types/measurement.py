@@ -73,9 +73,9 @@ class Measurement:
 
     Args:
         name: of the artifact.
-        size_bytes: the download (what `--json` calls `size_bytes`).
-        disk_bytes: unpacked.
-        peak_memory_bytes: of a fresh process that only loads and runs it.
+        size_bytes: the download, coded.
+        disk_bytes: on disk: graph and weights decoded, as a runtime maps them.
+        peak_memory_bytes: in memory: the peak of a fresh process that only loads and runs it, the runtime included.
         parameters: numbers in the model.
         macs: multiply-accumulates of one input.
         fidelity: the task's figures: n, agreement, sqnr_db, kl, and with labels top1, top5, top1_change,
@@ -103,6 +103,9 @@ class Measurement:
     conditions: Json = field(default_factory=dict)
 
 
+SIZE_NOISE = 0.01
+"""Sizes within 1% are the same."""
+
 Outcome = Literal["paid", "did not pay", "no difference"]
 
 
@@ -114,7 +117,7 @@ class Verdict:
         name: of the pass or graph that is judged.
         outcome: "paid" when at least one of size and latency got better beyond its noise (or a corrective pass won
             fidelity back) and nothing asked for got worse; "did not pay" when it only cost; else "no difference".
-        size: one clause, for example "18.6 -> 4.8 MB (3.9x smaller)".
+        size: one clause on the download, for example "18.6 -> 4.8 MB (3.9x smaller)".
         latency: one clause, for example "1.94x faster (1.90 to 1.98)" or "no difference (0.97 to 1.03)".
         fidelity: one clause, for example "top-1 -0.1 pt (-0.4 to +0.2): no difference".
         sentence: the whole, for people.
@@ -131,3 +134,9 @@ class Verdict:
 def with_facts(model: Model, add: Iterable[Fact] = (), drop: Iterable[Fact] = ()) -> frozenset[Fact]:
     """The facts of a model after a pass that establishes `add` and destroys `drop`."""
     return (model.facts - frozenset(drop)) | frozenset(add)
+
+
+def saves_download_only(before: Measurement, after: Measurement) -> bool:
+    """Whether the download shrank and what lies on disk did not: values that pack well, decoded before they run."""
+    smaller = after.size_bytes < before.size_bytes * (1 - SIZE_NOISE)
+    return smaller and abs(after.disk_bytes - before.disk_bytes) <= SIZE_NOISE * before.disk_bytes
