@@ -13,6 +13,9 @@ from playwright.sync_api import BrowserContext
 
 from pocketlens.bundle import open_bundle
 
+RUNTIME = ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+"""What onnxruntime-web loads to run on the CPU."""
+
 DIST = Path(__file__).parents[2] / "app" / "node_modules" / "onnxruntime-web" / "dist"
 
 PAGE = """<!doctype html><script type="module">
@@ -53,7 +56,7 @@ class _Isolated(SimpleHTTPRequestHandler):
 @contextmanager
 def bare_site(bundles: dict[str, Path], folder: Path) -> Iterator[str]:
     """Serve the runtime and the graphs of `bundles`, unpacked; yields the address."""
-    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+    for name in ("ort.wasm.min.mjs", *RUNTIME):
         copyfile(DIST / name, folder / name)
     (folder / "index.html").write_text(PAGE)
     for name, path in bundles.items():
@@ -68,6 +71,13 @@ def bare_site(bundles: dict[str, Path], folder: Path) -> Iterator[str]:
                 settings = {key.removeprefix("session."): value for key, value in files.session.items()}
                 shape = list(bundle.manifest.spec.input_shape)
                 (place / "how.json").write_text(json.dumps({"session": settings, "shape": shape}))
+    with isolated_site(folder) as address:
+        yield address
+
+
+@contextmanager
+def isolated_site(folder: Path) -> Iterator[str]:
+    """Serve a folder with the headers that wasm threads need; yields the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Isolated, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
