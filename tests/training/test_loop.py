@@ -271,6 +271,20 @@ def test_of_a_run_that_gets_worse_the_best_epoch_is_kept(tiny: Model, images: Im
     assert share_right(last.model, cats) == last.best.value == scores[-1]
 
 
+def test_a_lesson_that_only_harms_returns_what_came_in(tiny: Model, images: ImageSet, tmp_path: Path) -> None:
+    cats, others = images.subset(range(6)), images.subset(range(6, 24))
+    knows = train(tiny, replace(PLAN, epochs=6), course(tiny, cats, tmp_path / "before")).model
+    before = share_right(knows, cats)
+    data = Data(train=others, validation=cats)
+    plan = replace(PLAN, epochs=2, warmup=0.0, learning_rate=0.5)
+    trained = train(knows, plan, course(knows, images, tmp_path / "harm", data=data))
+    assert trained.best is not None
+    assert trained.best.value == before
+    assert max(line["validation"] for line in trained.log) < trained.best.value
+    assert store.digest(trained.model) == store.digest(knows)
+    assert any("no epoch scored better" in note for note in trained.notes)
+
+
 def share_right(model: Model, images: ImageSet) -> float:
     batch = next(iter(images.batches(SPEC.preprocessing, len(images))))
     answers = model.graph(torch.from_numpy(batch.images)).argmax(1).numpy()

@@ -121,7 +121,7 @@ def lower_bundle(
     """
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
-        name = bundle.graph(graph).entry.name
+        name = bundle.entry(graph).name
     profile = target.profile()
     target, preset = for_device(manifest.target, target)
     if preset is not None:

@@ -121,6 +121,10 @@ class _Run:
         epoch, step, running = 0, 0, Running()
         if self._start is not None:
             epoch, step, running, best = self._restore(self._start, graph, optimizer, average)
+        elif validate is not None and course.choose == "best":
+            # A lesson too short, or too fast, must not return less than it was given.
+            self._best = self._score(graph, average, validate)
+            best = _copy(graph.state_dict())
         batches = feed.batches(list(self._tickets(order, epoch, step, teachers)))
         left = range(epoch * order.steps + step, plan.epochs * order.steps)
         bar = iter(course.progress.track(left, "training", len(left)))
@@ -158,6 +162,8 @@ class _Run:
             saved = time.monotonic()
         for _ in bar:  # an early end still fills the bar
             pass
+        if self._best is not None and all(line["validation"] < self._best.value for line in self._log):
+            self._notes.append("no epoch scored better on validation images than what came in, which stays")
         graph.load_state_dict(best)
 
     def _step(
@@ -258,7 +264,7 @@ class _Run:
         return score
 
     def _patience_over(self) -> bool:
-        if not self._plan.patience or self._best is None:
+        if not self._plan.patience or self._best is None or not self._log:
             return False
         scores = [line["validation"] for line in self._log]
         since = len(scores) - 1 - max(range(len(scores)), key=lambda i: scores[i])

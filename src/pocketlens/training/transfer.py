@@ -86,10 +86,7 @@ def transfer(
             progress=progress,
         ),
     )
-    better_before = score is not None and trained.best is not None and trained.best.value < score
-    if better_before:
-        say("training more layers was no better than the head alone, which is kept")
-    return Transferred(model if better_before else trained.model, score, trained)
+    return Transferred(trained.model, score, trained)
 
 
 def _check_labels(images: ImageSet, class_ids: tuple[str, ...]) -> None:
