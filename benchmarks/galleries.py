@@ -180,25 +180,41 @@ def mean(found: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str
     return {name: float(np.mean([figures[name] for figures in found])) for name in names}
 
 
-def main() -> None:
-    """Run the parts asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def bench_parser(text: str | None) -> argparse.ArgumentParser:
+    """The arguments of every benchmark of galleries."""
+    parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--part", choices=PARTS, action="append")
-    parser.add_argument("--lite0", type=Path, help="a bundle of EfficientNet-Lite0 made before")
-    parser.add_argument("--products", type=Path, help="a bundle of the grocery weights made before")
     parser.add_argument("--work", type=Path, default=cache_folder() / "galleries")
     parser.add_argument("--seeds", type=int, default=5, help="draws of the enrolled photos")
-    arguments = parser.parse_args()
+    return parser
+
+
+def bench_of(arguments: argparse.Namespace, **given: Path | None) -> Bench:
+    """What they ask for; its work folder is there.
+
+    Args:
+        arguments: of `bench_parser`.
+        given: bundles made before.
+    """
     arguments.work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(
+    return Bench(
         data=arguments.data,
         weights=arguments.weights,
         work=arguments.work,
         seeds=tuple(range(arguments.seeds)),
-        given={"lite0": arguments.lite0, "products": arguments.products},
+        given=given,
     )
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = bench_parser(__doc__)
+    parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--lite0", type=Path, help="a bundle of EfficientNet-Lite0 made before")
+    parser.add_argument("--products", type=Path, help="a bundle of the grocery weights made before")
+    arguments = parser.parse_args()
+    bench = bench_of(arguments, lite0=arguments.lite0, products=arguments.products)
     profile = load_target("onnxruntime").profile()
     conditions = {
         "device": f"{profile.cpu}, {profile.cores} cores",

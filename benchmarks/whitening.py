@@ -8,13 +8,12 @@ not there), rounded by several steps, and asked for the product on every grocery
 every landmark photo. Resumable: embeddings are kept in --work. Writes benchmarks/results/whitening.csv.
 """
 
-import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from galleries import RESULTS, SHOTS, Bench
+from galleries import RESULTS, SHOTS, Bench, bench_of, bench_parser
 from numpy.typing import NDArray
 
 from pocketlens.bundle.archive import open_bundle
@@ -26,7 +25,6 @@ from pocketlens.models import sources
 from pocketlens.models.embedding import classifier_rows
 from pocketlens.ops.whitening import whiten
 from pocketlens.targets import load_target
-from pocketlens.targets.cache import cache_folder
 
 FINENESS = (16.0, 8.0, 4.0, 3.0, 2.0, 1.5)
 """Steps in the root mean square of a map."""
@@ -124,20 +122,8 @@ def measured(bench: Bench, name: str, calibration: str, source: Path | None) -> 
 
 def main() -> None:
     """Both networks."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=cache_folder() / "galleries")
-    parser.add_argument("--seeds", type=int, default=5, help="draws of the enrolled photos")
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(
-        data=arguments.data,
-        weights=arguments.weights,
-        work=arguments.work,
-        seeds=tuple(range(arguments.seeds)),
-        given={"lite0": None, "products": None},
-    )
+    arguments = bench_parser(__doc__).parse_args()
+    bench = bench_of(arguments, lite0=None, products=None)
     rows = measured(bench, "lite0", "imagenet-sample", None)
     rows += measured(bench, "products", "grocery/train", arguments.weights)
     profile = load_target("onnxruntime").profile()

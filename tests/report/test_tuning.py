@@ -25,6 +25,7 @@ def tuned(lite0: ReportData) -> ReportData:
     taught = Record(
         name="Distil",
         config={},
+        summary={"validation_top1": 0.8},
         layers=(epoch(1, 0.5, 0.4), epoch(2, 0.8, 0.6), epoch(3, 0.8, 0.7), epoch(4, 0.7, 0.9)),
     )
     return replace(lite0, stages=(Stage(record=pruned), Stage(record=taught), *lite0.stages))
@@ -38,6 +39,16 @@ def test_columns_are_as_high_as_their_widths(tuned: ReportData) -> None:
     assert stem.y_after == pytest.approx(plot.y.at(16))
     assert "16 of 32 channels stay" in stem.tip
     assert "4 of 4 heads stay" in qkv.tip
+
+
+def test_no_ring_where_what_came_in_stays(tuned: ReportData) -> None:
+    stages = list(tuned.stages)
+    stages[1] = Stage(record=replace(stages[1].record, summary={"validation_top1": 0.9}))
+    report = replace(tuned, stages=tuple(stages))
+    (plot,) = lesson_plots(report, 960, 280)
+    assert plot.best is None
+    assert "No epoch was as good as the network that came in" in render(report)
+    assert "No epoch was as good" not in render(tuned)
 
 
 def test_the_ring_is_on_the_last_of_the_best(tuned: ReportData) -> None:

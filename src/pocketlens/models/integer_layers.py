@@ -19,6 +19,11 @@ from pocketlens.types import Model
 FloatLayer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 Ranges = Literal["minmax", "mse"]
 
+DOWNLOAD_ONLY = (
+    "fewer than 8 bits save download only: the integers are stored and computed in 8 bits, of which fewer values occur"
+)
+"""What every record says of narrower weights."""
+
 
 def reach_of(bits: int) -> int:
     """The largest code of a symmetric grid: 127 for 8 bits, 1 for 2."""

@@ -8,16 +8,11 @@ from typing import ClassVar, Literal
 from pocketlens.errors import ConfigError, DataError
 from pocketlens.models.cost import layer_costs
 from pocketlens.models.grids import drop_idle_grids, grids_by_operator
-from pocketlens.models.integer_layers import Ranges, float_layers, quantized_layers
+from pocketlens.models.integer_layers import DOWNLOAD_ONLY, Ranges, float_layers, quantized_layers
 from pocketlens.models.sensitivity import noise_power, sensitivity
 from pocketlens.models.widths import Widths
 from pocketlens.ops.integer_programme import choose_released
 from pocketlens.types import Context, Fact, ImageSet, Json, Model, PassResult, Record, Scheme
-
-DOWNLOAD_ONLY = (
-    "Fewer bits are 8-bit integers of which fewer values occur: they pack smaller for the download, and take as many "
-    "bytes on disk and in memory, and as much time, as before."
-)
 
 
 @dataclass(frozen=True, kw_only=True)

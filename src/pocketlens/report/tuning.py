@@ -58,7 +58,7 @@ class LessonPlot:
         stage: for people, for example "3. Distil".
         validation: the curve that chose the epoch, may be empty.
         training: on the (distorted) train images.
-        best: the epoch whose weights were kept; None where it is unknown.
+        best: the epoch whose weights were kept; None where it is unknown, or none was as good as what came in.
     """
 
     stage: str
@@ -87,7 +87,7 @@ def lesson_plots(data: ReportData, width: int, height: int) -> tuple[LessonPlot,
     for place, stage in enumerate(data.stages, 1):
         epochs = _epochs(stage)
         if len(epochs) >= 2:
-            plots.append(_lesson(f"{place}. {stage.record.name}", epochs, width, height))
+            plots.append(_lesson(f"{place}. {stage.record.name}", epochs, _kept(stage), width, height))
     return tuple(plots)
 
 
@@ -119,17 +119,23 @@ def _width_tip(layer: Json) -> str:
     return "\n".join([*lines, str(layer["locked"])] if layer.get("locked") else lines)
 
 
-def _lesson(stage: str, epochs: Sequence[Json], width: int, height: int) -> LessonPlot:
+def _lesson(stage: str, epochs: Sequence[Json], kept: Json | None, width: int, height: int) -> LessonPlot:
     found = [float(e[k]) for e in epochs for k in ("validation", "accuracy") if figures.known(e.get(k))]
     low, high = min(found), max(found)
     slack = max(0.02, 0.08 * (high - low))
     y = Axis(low=100 * max(0.0, low - slack), high=100 * min(1.0, high + slack), start=height - _BOTTOM, end=_TOP)
     x = Axis(low=1, high=len(epochs), start=_LEFT + 12, end=width - 26)
     validation, training = (_curve(epochs, key, x, y) for key in ("validation", "accuracy"))
-    best = min(validation, key=lambda e: (e.y, -e.x), default=None)
+    best = None if kept is None else Epoch(x=x.at(kept["epoch"]), y=y.at(100 * kept["validation"]), tip=_tip(kept))
     return LessonPlot(
         stage=stage, width=width, height=height, x=x, y=y, validation=validation, training=training, best=best
     )
+
+
+def _kept(stage: Stage) -> Json | None:
+    """The last epoch with the score of what the pass returned."""
+    scores = [value for key, value in stage.record.summary.items() if key.startswith("validation_")]
+    return next((e for e in reversed(_epochs(stage)) if scores and e.get("validation") == scores[0]), None)
 
 
 def _curve(epochs: Sequence[Json], key: str, x: Axis, y: Axis) -> tuple[Epoch, ...]:

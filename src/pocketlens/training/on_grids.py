@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pocketlens.datasets.choose import teaching_images
 from pocketlens.errors import ConfigError, DataError
+from pocketlens.models.integer_layers import DOWNLOAD_ONLY
 from pocketlens.models.simulation import IntegerSimulation, finish
 from pocketlens.ops.masks import zeros_of
 from pocketlens.training.course import Course
@@ -18,10 +19,6 @@ from pocketlens.training.plan import TrainingPlan
 from pocketlens.training.record import training_record
 from pocketlens.training.teachers import check_classes
 from pocketlens.types import Context, Model, Record
-
-DOWNLOAD_ONLY = (
-    "fewer than 8 bits save download only: the integers are stored and computed in 8 bits, of which fewer values occur"
-)
 
 
 @dataclass(frozen=True)
